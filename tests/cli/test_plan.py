@@ -24,12 +24,21 @@ def test_all_methods_in_a_table(run_cli: Any) -> None:
 def test_what_does_not_fit_exits_with_3_and_says_what_would(run_cli: Any) -> None:
     done = run_cli("plan", "--model", "phi-3-mini", "--method", "lora", "--gpu-memory", "8")
     assert done.returncode == 3
-    assert "--method qlora takes" in done.stdout
+    assert "--method qlora --checkpointing takes" in done.stdout
 
 
 def test_the_model_comes_from_the_project_file(run_cli: Any, tmp_path: Any) -> None:
     (tmp_path / "phi3kit.yaml").write_text("model:\n  name: phi-4\n")
     assert run_cli("plan", "--method", "lora").stdout.startswith("phi-4: 14.66 B")
+
+
+def test_checkpointing_comes_from_the_project_file_and_the_flag_goes_before_it(
+    run_cli: Any, tmp_path: Any,
+) -> None:
+    (tmp_path / "phi3kit.yaml").write_text("finetune:\n  checkpointing: true\n")
+    args = ("plan", "--model", "phi-3-mini", "--method", "lora")
+    assert "Assumed: gradient checkpointing" in run_cli(*args).stdout
+    assert "Assumed: activations kept" in run_cli(*args, "--no-checkpointing").stdout
 
 
 def test_an_unknown_model_is_one_line(run_cli: Any) -> None:

@@ -22,9 +22,8 @@ def planned(recipe: str) -> tuple[float, dict[str, str]]:
     found = re.search(r"^# Planned: ([\d.]+) GB \(phi3kit plan (.+)\)\.$", text, re.MULTILINE)
     assert found, "a recipe says what is planned, and by which command"
     words = shlex.split(found[2])
-    # `phi3kit finetune` keeps activations: a plan with checkpointing would not hold for it.
-    assert words.pop() == "--no-checkpointing"
-    return float(found[1]), dict(zip(words[::2], words[1::2], strict=True))
+    flag = words.pop()
+    return float(found[1]), {**dict(zip(words[::2], words[1::2], strict=True)), "flag": flag}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -36,7 +35,9 @@ def test_recipe_parses_and_fits(recipe: str, project: Path) -> None:
     plan = plan_memory(
         shape_of(values.model.name), "qlora" if tuning.qlora else "lora",
         context=int(flags["--context"]), batch=int(flags["--batch"]), rank=tuning.rank,
-        checkpointing=False, gpu_memory_gb=float(flags["--gpu-memory"]))
+        checkpointing=tuning.checkpointing, gpu_memory_gb=float(flags["--gpu-memory"]))
+    assert flags["flag"] == f"--{'' if tuning.checkpointing else 'no-'}checkpointing"
+    assert tuning.checkpointing == (values.model.name != "smollm2-135m")
     assert plan.fits
     assert round(plan.total / 1e9, 1) == gigabytes
     assert flags["--method"] == plan.method
@@ -63,7 +64,7 @@ def test_the_table_names_every_recipe_with_its_plan() -> None:
 
 def test_no_recipe_for_lora_on_8_gb_because_it_does_not_fit() -> None:
     plan = plan_memory(shape_of("phi-3-mini"), "lora", context=512, batch=1, rank=8,
-                       checkpointing=False, gpu_memory_gb=8)
+                       checkpointing=True, gpu_memory_gb=8)
     assert plan.fits is False
     assert f"{plan.total / 1e9:.1f} GB" in (CONFIGS / "README.md").read_text(encoding="utf-8")
 

@@ -15,7 +15,8 @@ HIDDEN, INTERMEDIATE, HEADS, VOCAB, RANK = 512, 1024, 8, 128, 16
 SHORT, LONG = 64, 128
 
 
-def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int) -> int:
+def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
+               checkpointing: bool = False) -> int:
     """Bytes alive between forward and backward, weights and gradients left out."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -73,6 +74,8 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int) -> int:
                     spec=CATALOG[spec_name], context=512)
     adapted = add_lora(loaded, rank=RANK, alpha=32, dropout=0.0, seed=0)
     fused.fuse(adapted)
+    if checkpointing:
+        adapted.activation_checkpointing_enable({"use_reentrant": False})
     ids = torch.randint(0, VOCAB, (1, tokens))
     with Held() as held:
         loss = answer_loss(adapted, ids, ids.clone())
@@ -98,3 +101,13 @@ def test_a_layer_holds_what_the_plan_says(spec_name: str, kv_heads: int) -> None
     # What is left: A's images (2 * rank per module) and a number per head and norm.
     assert planned == pytest.approx(counted, rel=0.02)
     assert counted - planned < 2 * RANK * 7 + 4 * HEADS + 16
+
+
+@pytest.mark.parametrize("spec_name", ["phi-3-mini", "smollm2-135m"])
+def test_with_checkpointing_a_layer_holds_its_input(spec_name: str) -> None:
+    def per_token(layers: int) -> float:
+        short, long = (held_bytes(spec_name, 2, layers, t, checkpointing=True)
+                       for t in (SHORT, LONG))
+        return (long - short) / (LONG - SHORT)
+
+    assert (per_token(3) - per_token(1)) / 2 == pytest.approx(2 * HIDDEN, rel=0.02)

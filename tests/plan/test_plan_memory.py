@@ -33,7 +33,8 @@ def test_every_catalog_model_plans(name: str, method: str) -> None:
 
 
 def test_methods_order_by_memory() -> None:
-    full, lora, qlora = (plan_memory(shape_of("phi-3-mini"), m).total for m in METHODS)
+    full, lora, qlora = (plan_memory(shape_of("phi-3-mini"), m, checkpointing=True).total
+                         for m in METHODS)
     assert full > 3 * lora
     assert lora > 1.5 * qlora
 
@@ -68,14 +69,20 @@ def test_more_context_takes_more_and_the_longest_that_fits_fits(checkpointing: b
 
 
 def test_what_fits_only_with_checkpointing_says_so() -> None:
-    plan = plan_memory(shape_of("phi-3-mini"), "qlora", gpu_memory_gb=8)
-    assert plan.fits
-    line = next(line for line in plan.advice if "--no-checkpointing" in line)
-    context = int(re.search(r"--context (\d+)", line)[1])  # type: ignore[index]
-    assert plan_memory(shape_of("phi-3-mini"), "qlora", context=context, checkpointing=False,
-                       gpu_memory_gb=8).fits
-    kept = plan_memory(shape_of("phi-3-mini"), "qlora", checkpointing=False).total / 1e9
-    assert f"{kept:.1f} GB" in line
+    shape = shape_of("phi-3-mini")
+    plan = plan_memory(shape, "qlora", gpu_memory_gb=8)
+    assert plan.fits is False
+    less = plan_memory(shape, "qlora", checkpointing=True, gpu_memory_gb=8)
+    assert less.fits and not less.advice
+    assert plan.advice[0].startswith(f"--checkpointing takes {less.total / 1e9:.1f} GB")
+
+
+def test_a_smaller_method_is_advised_with_checkpointing_when_it_needs_it() -> None:
+    shape = shape_of("phi-3-mini")
+    plan = plan_memory(shape, "lora", gpu_memory_gb=8)
+    less = plan_memory(shape, "qlora", checkpointing=True, gpu_memory_gb=8)
+    assert f"--method qlora --checkpointing takes {less.total / 1e9:.1f} GB at --batch 1" in (
+        plan.advice)
 
 
 def test_one_card_suffices_exactly_when_it_fits() -> None:
@@ -86,7 +93,7 @@ def test_one_card_suffices_exactly_when_it_fits() -> None:
 
 
 def test_several_cards_each_hold_a_gathered_layer() -> None:
-    parts = plan_memory(shape_of("70B"), "lora").parts
+    parts = plan_memory(shape_of("70B"), "lora", checkpointing=True).parts
     without, with_layer = (gpus_needed(parts, 24, gathered) for gathered in (0, 2 * 10**9))
     assert without is not None and with_layer is not None
     assert with_layer > without
@@ -115,7 +122,7 @@ def test_a_card_that_cannot_hold_its_own_activations_never_suffices() -> None:
 
 
 def test_cards_shrink_as_they_grow() -> None:
-    counts = list(plan_memory(shape_of("70B"), "lora").gpus.values())
+    counts = list(plan_memory(shape_of("70B"), "lora", checkpointing=True).gpus.values())
     assert None not in counts
     assert counts == sorted(counts, reverse=True)
 
@@ -157,7 +164,7 @@ def test_unknown_names_and_damaged_configs_are_one_line(tmp_path: Path) -> None:
 def test_the_worked_example_is_what_the_code_says() -> None:
     text = DOC.read_text(encoding="utf-8")
     for method in METHODS:
-        plan = plan_memory(shape_of("70B"), method)
+        plan = plan_memory(shape_of("70B"), method, checkpointing=True)
         parts = " | ".join(f"{plan.parts[p] / 1e9:.1f}" for p in (
             "weights", "adapter", "gradients", "optimizer", "activations", "overhead"))
         cards = " | ".join(str(plan.gpus[card]) for card in ("24", "40", "48", "80", "141"))

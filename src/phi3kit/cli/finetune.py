@@ -19,6 +19,9 @@ def finetune(
     passages: Annotated[float | None, typer.Option(
         metavar="SHARE", help="Share of the examples that carry retrieved passages, 0 to 1.")] = (
         None),
+    checkpointing: Annotated[bool | None, typer.Option(
+        "--checkpointing/--no-checkpointing",
+        help="Recompute activations: a fraction of the memory, slower steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew even if this very run was "
                                                         "made before.")] = False,
@@ -34,7 +37,7 @@ def finetune(
         "finetune.dataset": None if dataset is None else str(dataset), "model.name": model,
         "finetune.qlora": qlora, "finetune.rank": rank, "finetune.epochs": epochs,
         "finetune.learning_rate": learning_rate, "finetune.passages": passages,
-        "finetune.seed": seed,
+        "finetune.checkpointing": checkpointing, "finetune.seed": seed,
     })
     if dry_run:
         printed.show(resolved, "model", "ingest", "ask", "finetune", "runs")

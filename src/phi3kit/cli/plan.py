@@ -28,10 +28,10 @@ def plan(
     context: Annotated[int, typer.Option(min=16, help="Tokens per row.")] = 2048,
     batch: Annotated[int, typer.Option(min=1, help="Rows per forward pass.")] = 1,
     rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter.")] = None,
-    checkpointing: Annotated[bool, typer.Option(
+    checkpointing: Annotated[bool | None, typer.Option(
         "--checkpointing/--no-checkpointing",
-        help="Recompute activations, or keep them as `phi3kit finetune` does: faster, larger.",
-    )] = True,
+        help="Recompute activations, or keep them: faster, larger. Default: "
+             "finetune.checkpointing.")] = None,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Memory of training by part, and how many GPUs of which size it takes."""
@@ -41,10 +41,12 @@ def plan(
     from phi3kit.records import as_json
     from phi3kit.report.terminal_plan import print_plans
 
-    values = settings.load({"model.name": model, "finetune.rank": rank}).values
+    values = settings.load({"model.name": model, "finetune.rank": rank,
+                            "finetune.checkpointing": checkpointing}).values
     shape = shape_of(values.model.name)
     plans = [plan_memory(shape, name, context=context, batch=batch, rank=values.finetune.rank,
-                         checkpointing=checkpointing, gpu_memory_gb=gpu_memory)
+                         checkpointing=values.finetune.checkpointing,
+                         gpu_memory_gb=gpu_memory)
              for name in METHODS if method is None or name == method.value]
     if as_json_:
         found = [as_json(item) for item in plans]

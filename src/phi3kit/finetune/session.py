@@ -17,6 +17,7 @@ from phi3kit.finetune.encode import Encoded
 from phi3kit.finetune.trainer import (
     CHECKPOINTS,
     METRICS,
+    keep_activations,
     make_trainer,
     newest_checkpoint,
     read_metrics,
@@ -71,6 +72,7 @@ class Session:
                 advance(done)
                 self._run_trainer(start, advance)
         finally:
+            keep_activations(self._loaded.model)
             fused.unfuse(self._loaded.model)
 
     def _run_trainer(self, start: Path | None, advance: Any) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phi3kit.rag.retrieve import Retriever
 
 # Settings of `finetune` that do not change the result, but for rounding.
-_NOT_IDENTITY = ("dataset", "micro_batch_tokens")
+_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing")
 
 
 def finetune(settings: Settings, resolved: Resolved | None = None, *,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi3kit.errors import RunError
+from phi3kit.errors import ModelError, RunError
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.encode import IGNORED, Encoded
 
@@ -65,14 +65,18 @@ def has_plain_head(model: Any) -> bool:
 
     causal = _causal(model)
     ids = torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device)
-    training = model.training
-    model.eval()  # dropout would make two passes differ
-    with torch.no_grad():
-        whole = causal(input_ids=ids, use_cache=False).logits
-        hidden = causal.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        plain = bool(torch.allclose(causal.get_output_embeddings()(hidden), whole))
-    model.train(training)
-    return plain
+    seen: list[Any] = []
+    hook = causal.base_model.register_forward_hook(
+        lambda module, args, out: seen.append(out.last_hidden_state))
+    # One pass for both, so that dropout cannot make them differ, and not in evaluation mode: on
+    # a CPU bitsandbytes then repacks 4-bit weights for good, and the packed ones pass no
+    # gradients on.
+    try:
+        with torch.no_grad():
+            whole = causal(input_ids=ids, use_cache=False).logits
+            return bool(torch.allclose(causal.get_output_embeddings()(seen[0]), whole))
+    finally:
+        hook.remove()
 
 
 def _causal(model: Any) -> Any:
@@ -88,8 +92,15 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         run: gets metrics.jsonl and checkpoints/.
         on_step: told of each optimizer step, after it: step, loss (mean over the step's
             trained tokens), learning_rate, tokens (real ones), trained, seconds.
+
+    Raises:
+        ModelError: checkpointing is asked for and the model's code has none.
     """
     from transformers import PrinterCallback
+
+    if settings.checkpointing and not _causal(loaded.model).supports_gradient_checkpointing:
+        raise ModelError("the model cannot recompute its activations", where=loaded.name,
+                         mend="Use --no-checkpointing")
 
     pad = loaded.tokenizer.pad_token_id
     collator = Collator(0 if pad is None else pad, settings.micro_batch_tokens)
@@ -102,6 +113,18 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.run, trainer.on_step = run, on_step
     trainer.plain_head = has_plain_head(loaded.model)
     return trainer
+
+
+def keep_activations(model: Any) -> None:
+    """End what checkpointing switched on for the training: recomputing, and input gradients.
+
+    The Trainer lets the frozen embeddings' output require gradients, and nobody takes that
+    back.
+    """
+    causal = _causal(model)
+    if causal.is_activation_checkpointing:
+        causal.activation_checkpointing_disable()
+        causal.disable_input_require_grads()
 
 
 def steps_of(rows: int, settings: FinetuneSettings) -> int:
@@ -158,6 +181,9 @@ def _arguments(loaded: Loaded, rows: int, settings: FinetuneSettings, run: Path)
         seed=settings.seed, data_seed=settings.seed,
         logging_steps=1, report_to="none", disable_tqdm=True, log_level="error",
         save_strategy="steps", save_steps=max(1, math.ceil(steps_of(rows, settings) / _SAVES)),
+        activation_checkpointing=settings.checkpointing,
+        # The other kind passes no gradients on where a layer's input needs none.
+        activation_checkpointing_kwargs={"use_reentrant": False},
         fp16=loaded.dtype == "float16" and loaded.device == "cuda",
         use_cpu=loaded.device == "cpu",
         dataloader_pin_memory=loaded.device == "cuda",

@@ -62,11 +62,11 @@ class Step:
     context: int = 2048
     batch: int = 1
     rank: int = 16
-    checkpointing: bool = True
+    checkpointing: bool = False
 
 
 def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int = 1,
-                rank: int = 16, checkpointing: bool = True,
+                rank: int = 16, checkpointing: bool = False,
                 gpu_memory_gb: float | None = None) -> MemoryPlan:
     """Memory of one training step on one card, and how many cards of each size hold it.
 
@@ -76,7 +76,7 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         context: tokens per row.
         batch: rows per forward pass.
         rank: of the adapter; full fine-tuning has none.
-        checkpointing: activations are recomputed, not kept. `phi3kit finetune` keeps them.
+        checkpointing: activations are recomputed in the backward pass, not kept.
         gpu_memory_gb: the user's card; adds whether it fits and what to change if not.
     """
     step = Step(context, batch, rank, checkpointing)
@@ -84,9 +84,8 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
     total = sum(parts.values())
     fits = None if gpu_memory_gb is None else total <= gpu_memory_gb * GB
     advice: tuple[str, ...] = ()
-    if gpu_memory_gb is not None:
-        advice = (_kept_too(shape, method, step, gpu_memory_gb) if fits else
-                  _advice(shape, method, step, gpu_memory_gb))
+    if gpu_memory_gb is not None and not fits:
+        advice = _advice(shape, method, step, gpu_memory_gb)
     gathered = _gathered(shape, method)
     return MemoryPlan(
         model=shape.name, parameters=shape.parameters, method=method, context=context,
@@ -173,41 +172,39 @@ def _total_gb(shape: Shape, method: Method, step: Step) -> float:
     return sum(_parts(shape, method, step).values()) / GB
 
 
-def _kept_too(shape: Shape, method: Method, step: Step, memory_gb: float) -> tuple[str, ...]:
-    """A warning for what fits with checkpointing alone: `phi3kit finetune` has none."""
-    if method == "full" or not step.checkpointing:
-        return ()
-    kept = replace(step, checkpointing=False)
-    need = _total_gb(shape, method, kept)
-    if need <= memory_gb:
-        return ()
-    longest = longest_context(shape, method, replace(kept, batch=1), memory_gb=memory_gb)
-    return (f"only with gradient checkpointing; `phi3kit finetune` keeps activations, which "
-            f"takes {need:.1f} GB: " + (
-                f"--no-checkpointing --batch 1 --context {longest} is the longest that fits"
-                if longest else "no context fits"),)
-
-
 def _advice(shape: Shape, method: Method, step: Step, memory_gb: float) -> tuple[str, ...]:
     """What would make it fit, with the figures; the least change first."""
     lines: list[str] = []
     one = replace(step, batch=1)
+    less = replace(step, checkpointing=True)
+    if not step.checkpointing and _total_gb(shape, method, less) <= memory_gb:
+        lines.append(f"--checkpointing takes {_total_gb(shape, method, less):.1f} GB, with slower "
+                     "steps")
     if step.batch > 1 and _total_gb(shape, method, one) <= memory_gb:
         lines.append(f"--batch 1 takes {_total_gb(shape, method, one):.1f} GB; accumulate "
                      "gradients instead")
     longest = longest_context(shape, method, one, memory_gb=memory_gb)
     if longest is not None and longest < step.context:
         lines.append(f"--batch 1 --context {longest} is the longest that fits")
-    for other in METHODS[METHODS.index(method) + 1:]:
-        need = _total_gb(shape, other, one)
-        if need <= memory_gb:
-            lines.append(f"--method {other} takes {need:.1f} GB at --batch 1")
-            break
+    smaller = _smaller_method(shape, method, one, memory_gb)
+    if smaller:
+        lines.append(smaller)
     if not lines:
-        need = _total_gb(shape, "qlora", replace(one, context=512))
-        lines.append(f"even qlora at --batch 1 --context 512 takes {need:.1f} GB: take more or "
-                     "larger cards, or a smaller model")
+        need = _total_gb(shape, "qlora", replace(less, batch=1, context=512))
+        lines.append(f"even qlora at --checkpointing --batch 1 --context 512 takes {need:.1f} GB: "
+                     "take more or larger cards, or a smaller model")
     return tuple(lines)
+
+
+def _smaller_method(shape: Shape, method: Method, one: Step, memory_gb: float) -> str:
+    """The next method that fits one row, as the step is or else with checkpointing."""
+    for other in METHODS[METHODS.index(method) + 1:]:
+        for step in (one, replace(one, checkpointing=True)):
+            need = _total_gb(shape, other, step)
+            if need <= memory_gb:
+                added = "" if step == one else " --checkpointing"
+                return f"--method {other}{added} takes {need:.1f} GB at --batch 1"
+    return ""
 
 
 def longest_context(shape: Shape, method: Method, step: Step, *, memory_gb: float) -> int | None:
@@ -227,10 +224,6 @@ def longest_context(shape: Shape, method: Method, step: Step, *, memory_gb: floa
 def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
     kept = "gradient checkpointing" if step.checkpointing else "activations kept"
     lines = [f"{kept}, memory-efficient attention, AdamW, 16-bit activations"]
-    if method != "full" and step.checkpointing:
-        need = _total_gb(shape, method, replace(step, checkpointing=False))
-        lines.append(f"`phi3kit finetune` has no checkpointing yet: its {method} takes "
-                     f"{need:.1f} GB (--no-checkpointing)")
     if method != "full":
         lines.append(f"an adapter of rank {step.rank} on every linear layer "
                      f"({adapter_parameters(shape, step.rank) / 1e6:.1f} M weights, float32)")
