@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,23 @@ def test_a_second_set_up_does_nothing(tmp_path: Path) -> None:
     done = setup(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert stamp.stat().st_mtime_ns == before
+
+
+@pytest.mark.model
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_the_bench_of_ingest_measures_without_peers(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "ingest"), "--quick"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for measured in ("end to end to the encoder alone", "unchanged corpus to --help",
+                     "one file changed", "query, 200 chunks, dense, p95", "peak memory, x2 to x1"):
+        assert measured in done.stdout
+    assert '"first run, phi3kit"' in done.stdout
+    assert "langchain" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_quick_bench_of_ingest_is_not_kept(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "ingest"), "--quick",
+                           "--write"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2

@@ -49,6 +49,7 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Iterator[Event]:
             store and the run folders. What is still valid there is reused.
         fresh: throw away the folder's store and runs first.
     """
+    from phi3kit.advise.at_hand import AtHand
     from phi3kit.advise.prediction import DEFAULT_PATH, write_prediction
     from phi3kit.advise.scenario import read_scenario
     from phi3kit.advise.score import advise
@@ -63,7 +64,7 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Iterator[Event]:
         values = resolved.values
         assert values.advise.scenario is not None
         yield STEPS[0]
-        advice = advise(read_scenario(Path(values.advise.scenario)))
+        advice = advise(read_scenario(Path(values.advise.scenario)), at_hand=AtHand(values))
         write_prediction(advice, Path(DEFAULT_PATH))
         yield advice
         yield STEPS[1]

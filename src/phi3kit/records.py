@@ -46,6 +46,7 @@ class Passage:
         heading: headings above the chunk, outermost first, joined with " > "; "" if none.
         sha256: hash of `text`.
         score: cosine similarity to the query, -1 to 1; None outside of a search.
+        sources: every document that holds this text under these headings, `source` first.
     """
 
     id: str
@@ -57,6 +58,7 @@ class Passage:
     heading: str = ""
     sha256: str = ""
     score: float | None = None
+    sources: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -85,8 +87,11 @@ class IngestReport:
     Attributes:
         added, changed, unchanged, deleted: paths, as stored in `Passage.source`.
         failed: files that could not be read; what the collection held of them stays.
-        chunks: chunks in the collection afterwards.
+        chunks: chunks in the collection afterwards; equal ones count once.
         chunks_embedded: chunks embedded by this run.
+        verified: chunks that were looked for by their own vectors after the writing; 0 when
+            nothing was written.
+        reindexed: some were not found, so the index was built anew from the vectors.
     """
 
     collection: str
@@ -101,6 +106,8 @@ class IngestReport:
     chunks_deleted: int
     tokens: int
     seconds: float
+    verified: int = 0
+    reindexed: bool = False
 
 
 # --- ask ----------------------------------------------------------------------------------
@@ -225,6 +232,86 @@ class Missing:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """An answer that was found in the user's own data instead of being asked.
+
+    Attributes:
+        field: the question's name.
+        value: what the data says.
+        how: how it was found, with the figures, in a sentence.
+        given: the user's own answer, which goes before; None when there is none.
+    """
+
+    field: str
+    value: Any
+    how: str
+    given: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an option takes, before it is tried.
+
+    Attributes:
+        option: the option that takes it.
+        what: "memory to train", "time to train", "prompt tokens for passages", …
+        low, expected, high: in `unit`; all equal where nothing is uncertain.
+        how: what the figures rest on, in a sentence.
+    """
+
+    option: Option
+    what: str
+    low: float
+    expected: float
+    high: float
+    unit: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The comparison that would settle an undecided advice.
+
+    Attributes:
+        arms: the options that it has to tell apart, the likeliest first.
+        questions: about how many questions that takes.
+        difference: the difference in score that so many questions show.
+        command: what to run.
+        how: where the number of questions comes from, in a sentence.
+    """
+
+    arms: tuple[Option, ...]
+    questions: int
+    difference: float
+    command: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun:
+    """A finished comparison as the advice takes it in.
+
+    Attributes:
+        winner: the option that beat the others; None when that was not decidable.
+        contenders: the options that could not be told apart from the best, best first.
+        arms: the deciding metric of every option that ran.
+        argued: what the rules alone recommend.
+        requirements: what the user requires and a comparison of answers does not measure
+            (sources, fresh facts, …), where the measured options lack it; one line each.
+    """
+
+    run: str
+    metric: str
+    winner: Option | None
+    contenders: tuple[Option, ...]
+    arms: Mapping[str, Interval]
+    questions: int
+    clusters: int
+    argued: Option
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Advice:
     """The advice for a scenario. Field names are public: `advise --json` prints them.
 
@@ -235,6 +322,11 @@ class Advice:
         method: "lora" or "qlora", when tuning is part of the recommendation.
         contradictions: answers that cannot both be true.
         next: the exact commands to run next.
+        basis: "argued" from the rules, or "measured" by a finished comparison.
+        measured: answers that were found in the user's data.
+        costs: what the options that are in question take.
+        settle: the comparison that would settle it; None when decided.
+        comparison: the finished comparison that was taken in, if any.
     """
 
     recommendation: Option
@@ -250,6 +342,11 @@ class Advice:
     contradictions: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     rules_sha256: str = ""
+    basis: Literal["argued", "measured"] = "argued"
+    measured: tuple[Measured, ...] = ()
+    costs: tuple[Cost, ...] = ()
+    settle: Settle | None = None
+    comparison: MeasuredRun | None = None
 
 
 # --- compare ------------------------------------------------------------------------------
@@ -379,6 +476,39 @@ class Comparison:
     rows: tuple[Row, ...] = field(default=(), repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class RetrievalMode:
+    """One way of retrieving, over all questions.
+
+    Attributes:
+        metrics: hit@k for several k, MRR@10 and nDCG@10, by name.
+        ahead: nDCG@10 minus that of dense retrieval, paired; None for dense itself.
+    """
+
+    mode: str
+    metrics: Mapping[str, Interval]
+    ahead: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalReport:
+    """How well passages are found for questions whose documents are known.
+
+    Attributes:
+        questions: those that carry source_ids; `left_out` carry none.
+        clusters: source documents that the intervals are clustered by.
+        fingerprint: identity of the collection.
+    """
+
+    collection: str
+    fingerprint: str
+    questions: int
+    left_out: int
+    clusters: int
+    confidence: float
+    modes: tuple[RetrievalMode, ...]
+
+
 # --- plan and doctor ----------------------------------------------------------------------
 
 
@@ -390,6 +520,10 @@ class MemoryPlan:
         parts: weights, adapter, gradients, optimizer, activations, overhead.
         gpus: number of GPUs needed by card size in GB; None when no number of them does.
         assumptions: what the figures rest on, one sentence each.
+        largest_batch: most rows of `context` tokens that fit the card; None when not even one
+            does, or no card was named.
+        longest_context: most tokens of `batch` rows each that fit the card, in steps of 256 up
+            to the model's own; None likewise.
     """
 
     model: str
@@ -403,6 +537,49 @@ class MemoryPlan:
     fits: bool | None
     advice: tuple[str, ...]
     assumptions: tuple[str, ...]
+    largest_batch: int | None = None
+    longest_context: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSize:
+    """How large a training dataset is.
+
+    Attributes:
+        source: the file; "" when the user gave the numbers.
+        tokens: of one pass over the examples, prompts and answers.
+        longest: tokens of the longest example.
+        how: how the tokens were counted, in a sentence.
+        skipped: examples that cannot be used.
+    """
+
+    source: str
+    examples: int
+    tokens: int
+    longest: int
+    how: str
+    skipped: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TimePlan:
+    """Hours of a training, as an estimate.
+
+    Attributes:
+        tokens: real tokens over all epochs.
+        how: what the figures rest on.
+        cost: of the hours, by "low", "expected" and "high"; None when no price was given.
+        assumptions: what else they rest on, one sentence each.
+    """
+
+    method: Literal["full", "lora", "qlora"]
+    tokens: int
+    low: float
+    expected: float
+    high: float
+    how: str
+    cost: Mapping[str, float] | None = None
+    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

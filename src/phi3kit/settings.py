@@ -41,6 +41,12 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         "float32 on CPU."))] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Meta(description=(
         "auto takes a GPU when there is one."))] = "auto"
+    endpoint: Annotated[str | None, Meta(description=(
+        "URL of an OpenAI-compatible server (vLLM, Ollama, llama.cpp) that answers instead, for "
+        "example http://localhost:11434/v1; name is then the model that it serves. Questions "
+        "and passages are sent there. Its key is read from PHI3KIT_API_KEY."))] = None
+    endpoint_context: Annotated[int, Meta(ge=256, description=(
+        "Tokens of prompt and answer together that the server's model holds."))] = 4096
 
 
 class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,18 +54,23 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     corpus: Annotated[tuple[str, ...], Meta(description=(
         "Files and folders that the collection mirrors: what is removed from them goes from "
-        "the collection too."))] = ()
+        "the collection too (see prune)."))] = ()
     store: Annotated[str, Meta(description=(
         "Folder of the Chroma store. Keep it out of the corpus and out of git."))] = (
         ".phi3kit/store")
     collection: Annotated[str, Meta(min_length=3, max_length=63, description=(
         "Name of the collection; one embedder and one chunking per collection."))] = "documents"
     embedder: Annotated[str, Meta(description=(
-        "sentence-transformers model: minilm (packaged, English, fast), hub id or folder. "
+        "sentence-transformers model: minilm (packaged, English, fast), hub id or folder; or a "
+        "provider's, which is sent your text: openai:MODEL, azure:DEPLOYMENT, jina:MODEL, "
+        "URL#MODEL (Ollama, vLLM). "
         "Larger ones find more and embed slower; a change needs a new collection."))] = "minilm"
     chunk_tokens: Annotated[int, Meta(ge=32, le=8192, description=(
         "Longest chunk in the embedder's own tokens, at most its window. Short chunks are "
         "found and cited more exactly; long ones keep more context."))] = 200
+    prune: Annotated[bool, Meta(description=(
+        "What is removed from the folders goes from the collection. false keeps it, and answers "
+        "may then cite documents that are no longer there."))] = True
 
 
 class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,10 +86,13 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     passages: Annotated[int, Meta(ge=1, le=50, description=(
         "Passages put into the prompt. More find more and cost prompt tokens; small models "
         "lose the thread."))] = 3
+    retrieval: Annotated[Literal["dense", "lexical", "hybrid"], Meta(description=(
+        "What orders the passages. dense: by meaning; lexical: by shared words (BM25), best for "
+        "part numbers and names; hybrid: both rankings joined."))] = "hybrid"
     min_similarity: Annotated[float, Meta(ge=-1.0, le=1.0, description=(
-        "Passages below this cosine similarity to the question are not shown; when none is "
-        "left the answer is that it does not know. Higher: fewer wrong answers, more "
-        "refusals."))] = 0.3
+        "When no passage has this cosine similarity to the question, the answer is that it does "
+        "not know (dense retrieval also leaves out each passage below it). Higher: fewer wrong "
+        "answers, more refusals."))] = 0.3
     max_new_tokens: Annotated[int, Meta(ge=1, le=8192, description=(
         "Longest answer, in tokens. A longer one is cut off; a small number saves time when a "
         "model rambles."))] = 64

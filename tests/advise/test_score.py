@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shlex
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.main import get_command
 
-from phi3kit.advise.rules import MONOTONE, Condition, Grade, Rule, load_rules, monotone_problems
+from phi3kit.advise.at_hand import AtHand
+from phi3kit.advise.rules import (
+    MONOTONE,
+    Condition,
+    Confidence,
+    Grade,
+    Rule,
+    load_rules,
+    monotone_problems,
+)
 from phi3kit.advise.scenario import BY_NAME, FIELDS
 from phi3kit.advise.score import advise, best, score
+from phi3kit.cli.app import app
 from phi3kit.errors import DataError
-from phi3kit.records import OPTIONS
+from phi3kit.plan.shapes import shape_of
+from phi3kit.records import OPTIONS, Measured
+from phi3kit.settings import CompareSettings, FinetuneSettings, IngestSettings, Settings
 
 
 def answer(field):
@@ -27,6 +41,9 @@ def answer(field):
 
 SCENARIOS = st.fixed_dictionaries({}, optional={f.name: answer(f) for f in FIELDS})
 RULES = load_rules()
+# Sure of everything: for tests that are about what follows from a decided advice.
+SURE = dataclasses.replace(RULES, confidence=Confidence(intercept=5, slope=1, decided_from=0.5))
+COMMANDS = get_command(app).commands
 
 
 @settings(max_examples=60, deadline=None)
@@ -43,6 +60,15 @@ def test_every_partial_scenario_is_answered(answers) -> None:
     assert weights == sorted(weights, reverse=True)
     assert advice.next
     assert (advice.method is None) == (advice.recommendation in ("base", "rag"))
+    assert advice.basis == "argued"
+    assert (advice.settle is None) == advice.decided
+    if advice.settle is not None:
+        assert advice.settle.arms[0] == advice.recommendation
+        assert len(advice.settle.arms) >= 2
+        assert advice.next[-1] == advice.settle.command
+    asked_about = {advice.recommendation} if advice.settle is None else set(advice.settle.arms)
+    assert {cost.option for cost in advice.costs} <= asked_about
+    assert all(0 <= cost.low <= cost.expected <= cost.high for cost in advice.costs)
 
 
 @settings(max_examples=300, deadline=None)
@@ -140,3 +166,58 @@ def test_every_field_moves_something() -> None:
 def test_unknown_value_in_answers() -> None:
     with pytest.raises(DataError, match="Did you mean 'weekly'"):
         advise({"facts_change": "weakly"})
+
+
+BOTH = {"task": "qa", "external_facts": "essential", "fact_popularity": "long_tail",
+        "training_examples": 5000, "dataset_quality": "high", "model_size_b": 1.5,
+        "multi_document": True, "output_strictness": "high", "gpu_memory_gb": 24,
+        "facts_in_request": "partly", "vocabulary": "high"}
+
+
+def test_commands_carry_every_name_that_is_known() -> None:
+    advice = advise(BOTH, SURE, at_hand=AtHand(corpus=("docs", "more docs"), dataset="x y.jsonl"))
+    assert (advice.recommendation, advice.decided) == ("both", True)
+    assert advice.next == (
+        "phi3kit ingest docs 'more docs'",
+        "phi3kit plan --model 1.5B --method lora --gpu-memory 24",
+        # Tuned with passages: tuned without any, a model often reads them worse.
+        "phi3kit finetune --dataset 'x y.jsonl' --passages 0.5",
+        "phi3kit compare --questions YOUR_QUESTIONS.jsonl --adapter RUN_OF_FINETUNE")
+
+
+def test_commands_leave_out_what_the_project_file_says() -> None:
+    project = Settings(
+        ingest=IngestSettings(corpus=("docs",)), compare=CompareSettings(questions="q.jsonl"),
+        finetune=FinetuneSettings(dataset="x.jsonl", passages=0.3, qlora=True))
+    assert advise(BOTH, SURE, at_hand=AtHand(project)).next == (
+        "phi3kit ingest", "phi3kit plan --model 1.5B --method lora --gpu-memory 24",
+        "phi3kit finetune --no-qlora", "phi3kit compare --adapter RUN_OF_FINETUNE")
+
+
+@settings(max_examples=60, deadline=None)
+@given(SCENARIOS, st.sampled_from(["", "phi-3-mini"]), st.sampled_from(["", "my examples.jsonl"]))
+def test_every_command_is_one_that_phi3kit_takes(answers, model, dataset) -> None:
+    shape = shape_of(model) if model else None
+    if shape is not None:
+        answers = {**answers, "model_size_b": shape.parameters / 1e9}
+    advice = advise(answers, at_hand=AtHand(dataset=dataset, model=model, shape=shape))
+    for command in advice.next:
+        program, name, *args = shlex.split(command)
+        assert program == "phi3kit"
+        COMMANDS[name].make_context(name, args)  # parses, checks, and runs nothing
+
+
+def test_only_what_is_needed_is_built() -> None:
+    tune = {"task": "classification", "external_facts": "none", "facts_in_request": "yes",
+            "closed_output": True, "output_strictness": "high", "training_examples": 5000}
+    advice = advise(tune, SURE)
+    assert advice.recommendation == "finetune"
+    assert advice.next == (
+        "phi3kit finetune --dataset YOUR_EXAMPLES.jsonl",
+        "phi3kit compare --questions YOUR_QUESTIONS.jsonl --arms base,finetune "
+        "--adapter RUN_OF_FINETUNE")
+
+
+def test_measured_answers_are_kept_for_the_record() -> None:
+    item = Measured("training_examples", 5000, "counted", given=None)
+    assert advise(BOTH, SURE, measured=[item]).measured == (item,)

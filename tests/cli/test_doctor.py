@@ -29,7 +29,7 @@ def test_a_check_that_crashes_is_a_failed_check() -> None:
     def crash() -> Any:
         raise ZeroDivisionError("what now")
 
-    check = checks._guarded("division", crash)
+    check = checks.guarded("division", crash)
     assert check.ok is False
     assert "ZeroDivisionError: what now" in check.found
     assert check.mend
@@ -37,7 +37,7 @@ def test_a_check_that_crashes_is_a_failed_check() -> None:
 
 def test_a_broken_project_file_is_found(project: Path) -> None:
     (project / "phi3kit.yaml").write_text("modle: 1\n")
-    check = checks._guarded("settings", checks._settings)
+    check = checks.guarded("settings", checks._settings)
     assert check.ok is False
     assert "modle" in check.found
 

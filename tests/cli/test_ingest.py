@@ -1,20 +1,83 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 
-def test_dry_run_shows_each_setting_with_its_source(run_cli, tmp_path):
+@pytest.fixture
+def docs(tmp_path):
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.md").write_text("# Pumps\n\nThe K7 runs at 6 bar.\n")
+    return folder
+
+
+def test_dry_run_shows_each_setting_with_its_source(run_cli, tmp_path, docs):
     (tmp_path / "phi3kit.yaml").write_text("ingest:\n  chunk_tokens: 128\n")
-    done = run_cli("ingest", "docs", "--collection", "manuals", "--dry-run")
-    assert done.returncode == 0
-    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    done = run_cli("ingest", "docs", "--collection", "manuals", "--no-prune", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    lines = {line.split()[0]: line for line in done.stdout.splitlines() if line}
     assert '["docs"]' in lines["ingest.corpus"] and "(flag)" in lines["ingest.corpus"]
     assert "(flag)" in lines["ingest.collection"]
     assert "128" in lines["ingest.chunk_tokens"] and "file" in lines["ingest.chunk_tokens"]
     assert "(default)" in lines["ingest.store"]
+    assert "false  (flag)" in lines["ingest.prune"]
+    assert "1 added, 0 changed, 0 unchanged, 0 deleted, 0 failed" in lines["would"]
+    assert lines["added"].endswith("docs/a.md")
     assert not (tmp_path / ".phi3kit").exists()
+
+
+@pytest.mark.model
+def test_dry_run_tells_what_a_run_would_do_and_the_run_does_it(run_cli, tmp_path, docs):
+    for name in ("b", "c"):
+        (docs / f"{name}.md").write_text(f"# {name}\n\nText.\n")
+    assert run_cli("ingest", "docs").returncode == 0
+    (docs / "a.md").write_text("# Pumps\n\nThe K7 runs at 7 bar.\n")
+    (docs / "b.md").rename(docs / "d.md")
+    store = tmp_path / ".phi3kit" / "store"
+    before = sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*"))
+    preview = json.loads(run_cli("ingest", "docs", "--dry-run", "--json").stdout)
+    assert sorted((path, path.stat().st_mtime_ns) for path in store.rglob("*")) == before
+    assert preview["counts"] == {"added": 1, "changed": 1, "unchanged": 1, "deleted": 1,
+                                 "failed": 0}
+    rebuilt = json.loads(run_cli("ingest", "docs", "--dry-run", "--json", "--rebuild").stdout)
+    assert (len(rebuilt["added"]), rebuilt["deleted"]) == (3, ["docs/b.md"])
+    done = json.loads(run_cli("ingest", "docs", "--json").stdout)
+    for key in ("counts", "added", "changed", "unchanged", "deleted", "failed"):
+        assert done[key] == preview[key]
+    assert (preview["chunks_embedded"], done["chunks_embedded"]) == (0, 1)
+    refused = run_cli("ingest", "docs", "--chunk-tokens", "100", "--dry-run")
+    assert refused.returncode == 1 and "--rebuild" in refused.stderr
+    again = run_cli("ingest", "docs", "--chunk-tokens", "100", "--rebuild")
+    assert again.returncode == 0 and "3 added" in again.stdout
+    assert "3 chunks looked for by their own vectors" in again.stdout
+
+
+def test_what_is_unchanged_imports_nothing_heavy(run_cli, tmp_path, docs):
+    """Neither Chroma nor torch: what is needed is told by our own state and the files."""
+    fill = (
+        "import sys; sys.path.insert(0, {!r})\n"
+        "from word_embedder import WordEmbedder\n"
+        "from phi3kit import settings\n"
+        "from phi3kit.ingest import reconcile\n"
+        "from phi3kit.ingest.embed import open_embedder\n"
+        "words = WordEmbedder('minilm', open_embedder('minilm').fingerprint)\n"
+        "reconcile.ingest(settings.load().values, ['docs'], embedder=words)"
+    ).format(str(Path(__file__).parents[1] / "ingest"))
+    subprocess.run([sys.executable, "-c", fill], cwd=tmp_path, check=True, capture_output=True)
+    probe = (
+        "import sys; sys.argv = ['phi3kit', 'ingest', 'docs']\n"
+        "from phi3kit.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print([n for n in ('torch', 'transformers', 'chromadb', 'numpy') if n in sys.modules])")
+    done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True,
+                          text=True)
+    assert "1 unchanged" in done.stdout, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(("args", "what"), [
@@ -28,10 +91,7 @@ def test_a_users_mistake_is_one_line(args, what, run_cli):
 
 
 @pytest.mark.model
-def test_ingest_as_a_user_does(run_cli, tmp_path):
-    docs = tmp_path / "docs"
-    docs.mkdir()
-    (docs / "a.md").write_text("# Pumps\n\nThe K7 runs at 6 bar.\n")
+def test_ingest_as_a_user_does(run_cli, docs):
     (docs / "empty.txt").touch()
     done = run_cli("ingest", "docs", "--json")
     report = json.loads(done.stdout)

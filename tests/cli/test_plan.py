@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_json_of_one_method(run_cli: Any) -> None:
@@ -53,3 +60,120 @@ def test_keeping_activations_takes_more(run_cli: Any) -> None:
     less, more = (json.loads(run_cli(*args, flag).stdout)["parts"]["activations"]
                   for flag in ("--checkpointing", "--no-checkpointing"))
     assert more > 3 * less
+
+
+def test_a_card_by_name_tells_fit_hours_and_cost(run_cli: Any) -> None:
+    done = run_cli("plan", "--model", "phi-3-mini", "--gpu", "rtx-4090", "--examples", "1000",
+                   "--tokens-per-example", "200", "--epochs", "2", "--price", "2",
+                   "--checkpointing")
+    assert done.returncode == 0, done.stderr
+    assert "1,000 examples of 200 tokens (as given); hours to train on 400,000 tokens" in (
+        done.stdout)
+    assert re.search(r"lora: fits into 24 GB \(RTX 4090\); at most --batch \d+", done.stdout)
+    assert "cost at 2 an hour" in done.stdout and "full: does not fit" in done.stdout
+    assert re.search(r"full .* if it fitted", done.stdout)
+    assert "not measured" in done.stdout
+
+
+def test_the_json_holds_the_hours_and_what_they_cost(run_cli: Any) -> None:
+    args = ("plan", "--model", "phi-3-mini", "--method", "qlora", "--gpu", "A100", "--examples",
+            "10", "--json")
+    plan = json.loads(run_cli(*args, "--price", "3").stdout)
+    assert plan["dataset"]["tokens"] == 3000 and plan["time"]["tokens"] == 9000
+    assert plan["time"]["low"] < plan["time"]["expected"] < plan["time"]["high"]
+    assert plan["time"]["cost"]["expected"] == 3 * plan["time"]["expected"]
+    assert json.loads(run_cli(*args).stdout)["time"]["cost"] is None
+
+
+def test_the_largest_batch_and_context_fit_and_more_does_not(run_cli: Any) -> None:
+    args = ("plan", "--model", "phi-3-mini", "--method", "lora", "--gpu", "L4", "--json")
+    plan = json.loads(run_cli(*args, "--context", "512").stdout)
+
+    def fits(batch: int, context: int) -> bool:
+        told = run_cli(*args, "--batch", str(batch), "--context", str(context)).stdout
+        return bool(json.loads(told)["fits"])
+
+    batch, context = plan["largest_batch"], plan["longest_context"]
+    assert (fits(batch, 512), fits(batch + 1, 512)) == (True, False)
+    assert (fits(1, context), fits(1, context + 256)) == (True, False)
+
+
+def test_a_dataset_is_counted_with_the_models_own_tokenizer(
+    run_cli: Any, tiny_phi3: Path, tmp_path: Path,
+) -> None:
+    from transformers import AutoTokenizer
+
+    from phi3kit.models.chat import render
+    from phi3kit.settings import AskSettings
+
+    (tmp_path / "train.jsonl").write_text(
+        '{"question": "What holds the chain?", "answer": "The rope."}\n{"question": 3}\n')
+    done = run_cli("plan", "--model", str(tiny_phi3), "--dataset", "train.jsonl", "--method",
+                   "lora", "--epochs", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    tokenizer = AutoTokenizer.from_pretrained(tiny_phi3)
+    text = render(tokenizer, [{"role": "system", "content": AskSettings().instruction},
+                              {"role": "user", "content": "What holds the chain?"},
+                              {"role": "assistant", "content": "The rope."}], generation=False)
+    counted = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    assert told["dataset"]["tokens"] == counted and told["time"]["tokens"] == 2 * counted
+    assert "counted with" in told["dataset"]["how"]
+    assert told["dataset"]["skipped"][0]["where"] == "train.jsonl:2"
+
+
+@pytest.mark.model
+def test_the_plan_for_the_demo_holds_what_the_demo_took(run_cli: Any, tmp_path: Path) -> None:
+    """Tokens within a tenth, seconds between low and high, from the files alone."""
+    shutil.copy(ROOT / "data/phi3kit.yaml", tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("train.jsonl", "questions.jsonl"):
+        shutil.copy(ROOT / "data" / name, tmp_path / "data")
+    done = run_cli("plan", "--dataset", "data/train.jsonl", "--method", "qlora", "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    measured = json.loads((ROOT / "docs/measured/demo.json").read_text())["finetune"]
+    assert told["dataset"]["examples"] == measured["examples"]
+    assert told["time"]["tokens"] == pytest.approx(measured["tokens"], rel=0.1)
+    assert told["time"]["low"] <= measured["seconds"] / 3600 <= told["time"]["high"]
+
+
+def test_without_a_tokenizer_the_tokens_are_estimated_and_it_says_so(
+    run_cli: Any, tmp_path: Path,
+) -> None:
+    (tmp_path / "train.jsonl").write_text(
+        json.dumps({"question": "q" * 400, "answer": "a" * 40}) + "\n")
+    (tmp_path / "phi3kit.yaml").write_text(
+        "model:\n  name: 7B\nfinetune:\n  dataset: train.jsonl\n")
+    told = json.loads(run_cli("plan", "--gpu", "H100", "--method", "lora", "--json").stdout)
+    assert 110 <= told["dataset"]["tokens"] <= 160
+    assert "estimated" in told["dataset"]["how"]
+    assert "dataset" not in json.loads(run_cli("plan", "--method", "lora", "--json").stdout)
+
+
+def test_a_dataset_that_cannot_be_read_is_one_line(run_cli: Any) -> None:
+    done = run_cli("plan", "--dataset", "none.jsonl")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "none.jsonl" in done.stderr
+
+
+def test_an_unknown_card_is_one_line_with_the_nearest(run_cli: Any) -> None:
+    done = run_cli("plan", "--gpu", "rtx 4900")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Did you mean 'RTX 4090'?" in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [
+    ("--gpu", "4090", "--gpu-memory", "3"), ("--price", "1"),
+    ("--dataset", "a.jsonl", "--examples", "3")])
+def test_options_that_contradict_are_wrong_usage(run_cli: Any, wrong: tuple[str, ...]) -> None:
+    assert run_cli("plan", *wrong).returncode == 2
+
+
+def test_dry_run_names_each_value_and_its_source(run_cli: Any) -> None:
+    done = run_cli("plan", "--epochs", "5", "--dry-run")
+    assert done.returncode == 0
+    assert re.search(r"finetune\.epochs +5\.0 +\(flag\)", done.stdout)
+    assert re.search(r"finetune\.checkpointing +false +\(default\)", done.stdout)
+    assert "memory" not in done.stdout.replace("memory_", "")

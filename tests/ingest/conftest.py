@@ -20,9 +20,10 @@ def words(monkeypatch):
 def ingest(project, words):
     """Ingests paths into the project's collection, with settings as keywords."""
 
-    def run(*paths, **wanted):
+    def run(*paths, rebuild=False, preview=False, **wanted):
         flags = {f"ingest.{key}": value for key, value in wanted.items()}
-        return reconcile.ingest(settings.load(flags).values, paths)
+        do = reconcile.preview if preview else reconcile.ingest
+        return do(settings.load(flags).values, paths, rebuild=rebuild)
 
     return run
 

@@ -16,3 +16,23 @@ def held(collection="documents"):
                    for p in store.passages())
     store.close()
     return found
+
+
+def exact(collection="documents"):
+    """Every row with all of its places and its vector: what a run has to end with."""
+    store = open_store(FOLDER, collection)
+    # Which axes, not how far: whenever vectors are added, they are scaled to length 1 again.
+    found = sorted((row.id, row.text, row.places, tuple((vector > 0.01).nonzero()[0].tolist()))
+                   for rows, vectors in store.with_vectors()
+                   for row, vector in zip(rows, vectors, strict=True))
+    store.close()
+    return found
+
+
+def places(collection="documents"):
+    """Source to its texts in order, from every place of every row."""
+    found = {}
+    for _, text, where, _ in exact(collection):
+        for place in where:
+            found.setdefault(place.source, []).append((place.start, text))
+    return {source: [text for _, text in sorted(texts)] for source, texts in found.items()}

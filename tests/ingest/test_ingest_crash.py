@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from holdings import FOLDER, held
+from holdings import FOLDER, exact, places
 
 from phi3kit.ingest.store import open_store
 
@@ -17,45 +18,56 @@ import os, signal, sys
 sys.path.insert(0, {here!r})
 from word_embedder import WordEmbedder
 from phi3kit import settings
-from phi3kit.ingest import batch, reconcile, store
+from phi3kit.ingest import batch, kept, reconcile, store, swap
 reconcile.open_embedder = lambda name, device: WordEmbedder()
 batch._CHUNKS = 2
 left = [int(sys.argv[1])]
 def counted(owner, name, before):
     real = getattr(owner, name)
-    def call(*args):
+    def call(*args, **more):
         left[0] -= 1
-        if left[0] == 0 and before:
+        now = left[0] == 0
+        if now and before:
             os.kill(os.getpid(), signal.SIGKILL)
-        found = real(*args)
-        if left[0] == 0:
+        found = real(*args, **more)
+        if now:
             os.kill(os.getpid(), signal.SIGKILL)
         return found
     setattr(owner, name, call)
 for owner, names in ((store.Store, ("add", "relabel", "delete")), (store, ("create_store",)),
-                     (reconcile, ("forget_state", "write_state"))):
+                     (swap, ("stage", "publish", "_settle", "_sweep")),
+                     (kept, ("forget_state", "write_state"))):
     for name in names:
         counted(owner, name, sys.argv[2] == "before")
-reconcile.ingest(settings.load().values, ["docs"])
+reconcile.ingest(settings.load().values, ["docs"], rebuild=sys.argv[3] == "rebuild")
 """
 
 
 # Cut into several chunks, so that an edit of its end keeps some of them.
-LONG = "# Pumps\n\n" + "The K7 runs at 6 bar; its seal lasts 400 hours. " * 8
+LONG = "# Pumps\n\n" + "".join(
+    f"The K{n} runs at {n} bar; its seal lasts {n}00 hours. " for n in range(1, 9))
+ORIGINALS = {"pumps.md": LONG + "The end.\n",
+             "gates.txt": "The north gate is checked by the lock keeper.\n"}
 
 
 @pytest.fixture(autouse=True)
 def several_chunks(docs):
     (docs.parent / "phi3kit.yaml").write_text("ingest:\n  chunk_tokens: 32\n")
-    (docs / "pumps.md").write_text(LONG + "The end.\n")
+    for path, text in ORIGINALS.items():
+        (docs / path).write_text(text)
 
 
-def killed(write, when):
+def killed(write, when, kind="update"):
     script = KILLED.format(here=str(Path(__file__).parent))
-    done = subprocess.run([sys.executable, "-c", script, str(write), when], capture_output=True,
-                          text=True)
+    done = subprocess.run([sys.executable, "-c", script, str(write), when, kind],
+                          capture_output=True, text=True)
     assert done.returncode in (0, -9), done.stderr
     return done.returncode == -9
+
+
+def texts(rows):
+    """Each text with the vector that it has."""
+    return {(id_, text, vector) for id_, text, _, vector in rows}
 
 
 def edit(docs):
@@ -71,14 +83,13 @@ def test_killed_in_the_first_run(when, ingest, docs):
         writes += 1
         assert writes < 20
         ingest("docs")
-        assert {row[0] for row in held()} == {"docs/gates.txt", "docs/pumps.md",
-                                              "docs/sub/cranes.md"}
-        assert len(held()) == 6
+        assert set(places()) == {"docs/gates.txt", "docs/pumps.md", "docs/sub/cranes.md"}
+        assert len(exact()) == 6
         for path in FOLDER.iterdir():
             if path.suffix == ".json":
                 path.unlink()
         store = open_store(FOLDER, "documents")
-        store.delete([row[-1] for row in held()])
+        store.delete([row[0] for row in exact()])
         store.close()
     assert writes >= 3
 
@@ -88,10 +99,10 @@ def test_killed_while_updating(when, ingest, docs):
     """At every write in turn: edit, kill, and then either finish or take the edit back."""
     originals = {path: path.read_text() for path in docs.rglob("*.*")}
     ingest("docs")
-    first = held()
+    first = exact()
     edit(docs)
     ingest("docs")
-    second = held()
+    second = exact()
     assert first != second
     writes = 0
     dies = True
@@ -101,20 +112,50 @@ def test_killed_while_updating(when, ingest, docs):
             for path, text in originals.items():
                 path.write_text(text)
             ingest("docs")
-            assert held() == first
+            assert exact() == first
             edit(docs)
             dies = killed(writes + 1, when)
             # Whatever was written so far is a true passage of one of the two versions.
-            assert set(held()) <= set(first) | set(second)
+            assert texts(exact()) <= texts(first) | texts(second)
             if back:
                 (docs / "new.md").unlink()
                 for path, text in originals.items():
                     path.write_text(text)
                 ingest("docs")
-                assert held() == first
+                assert exact() == first
             else:
                 ingest("docs")
-                assert held() == second
+                assert exact() == second
         writes += 1
         assert writes < 20
     assert writes >= 6
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_rebuilding(when, ingest, docs):
+    """At every write in turn: what answers is the old collection or the new one, whole."""
+    ingest("docs")
+    first = exact()
+    edit(docs)
+    ingest("docs", collection="expected")
+    second = exact("expected")
+    assert first != second
+    writes, seen = 0, []
+    dies = True
+    while dies:
+        dies = killed(writes + 1, when, "rebuild")
+        seen.append("old" if exact() == first else "new")
+        assert exact() == (first if seen[-1] == "old" else second)
+        ingest("docs")
+        assert exact() == second
+        shutil.rmtree(FOLDER)
+        for path, text in ORIGINALS.items():
+            (docs / path).write_text(text)
+        (docs / "new.md").unlink()
+        ingest("docs")
+        assert exact() == first
+        edit(docs)
+        writes += 1
+        assert writes < 20
+    assert seen == ["old"] * seen.count("old") + ["new"] * seen.count("new")
+    assert seen.count("old") >= 4 and seen.count("new") >= 3

@@ -4,6 +4,8 @@ import io
 import json
 
 import docx
+import hostile_parts
+import hostile_texts
 import pytest
 from docx.oxml.ns import qn
 from pypdf import PdfReader, PdfWriter
@@ -194,3 +196,41 @@ def test_a_bad_json_line_does_not_stop_the_others(tmp_path):
 
 def test_what_no_store_can_hold_is_replaced(tmp_path):
     assert read("a.json", '["a\\u0000b\\ud800c"]', tmp_path).text == "a\ufffdb\ufffdc"
+
+
+@pytest.mark.parametrize("encoding", sorted(hostile_texts.ENCODINGS))
+def test_encodings_without_and_with_an_odd_byte(encoding, tmp_path):
+    line = hostile_texts.ENCODINGS[encoding]
+    assert read("a.txt", (line * 6).encode(encoding), tmp_path).text == line * 6
+    lines = read("a.txt", hostile_texts.odd(line, encoding), tmp_path).text.split("\n")
+    assert lines.count(line.strip()) >= 5
+
+
+def test_an_odd_byte_far_below_costs_one_character(tmp_path):
+    data = (hostile_texts.RUSSIAN * 9000).encode()
+    assert read("a.txt", data + b"\xff" + data, tmp_path).text == (
+        hostile_texts.RUSSIAN * 9000 + "\ufffd" + hostile_texts.RUSSIAN * 9000)
+
+
+def test_no_entity_brings_a_file_in(tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_text("the secret words")
+    peek = f"<!DOCTYPE x [<!ENTITY i SYSTEM '{secret.as_uri()}'>]>"
+    page = f"{peek}<html><body><p>The tide turns &i;.</p></body></html>"
+    for name, data in (("a.html", page), ("a.epub", hostile_parts.epub({"a.xhtml": page})),
+                       ("b.epub", hostile_parts.epub(opf_head=peek))):
+        document = read(name, data, tmp_path)
+        assert "secret" not in document.text + repr(document.headings)
+
+
+def test_long_parts_are_cut_between_paragraphs(tmp_path):
+    document = read("a.txt", ("word " * 200 + "\n\n") * 400, tmp_path)
+    texts = parts(document)
+    assert "".join(texts) == document.text and len(texts) > 5
+    assert all(len(text) <= 65_536 and text.endswith("\n\n") for text in texts)
+    assert max(map(len, parts(read("b.txt", "a" * 200_000, tmp_path)))) == 65_536
+
+
+def test_many_problems_are_told_in_few_lines(tmp_path):
+    problems = read("a.jsonl", '{"a": 1}\n' + "{oops\n" * 500, tmp_path).problems
+    assert len(problems) == 21 and problems[-1].why == "480 more places that cannot be read"

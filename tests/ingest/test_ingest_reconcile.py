@@ -205,7 +205,7 @@ def test_another_build_is_refused_before_any_write(ingest, docs, words, wanted, 
     if "chunk_tokens" not in wanted:
         words.fingerprint = "sha256:other"
     (docs / "gates.txt").unlink()
-    with pytest.raises(StoreError, match=rf"{what}\. Give another --collection"):
+    with pytest.raises(StoreError, match=rf"{what}\. Run phi3kit ingest --rebuild"):
         ingest("docs", **wanted)
     assert held() == before
     assert ingest("docs", collection="second", **wanted).chunks == 2

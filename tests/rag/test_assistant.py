@@ -152,3 +152,39 @@ def test_closing_the_stream_stops_the_model():
     next(pieces)
     pieces.close()
     assert model.closed
+
+
+HISTORY = [{"role": "user", "content": "first question"},
+           {"role": "assistant", "content": "first answer"},
+           {"role": "user", "content": "second question"},
+           {"role": "assistant", "content": "second answer"}]
+
+
+class Whole(Model):
+    """A model that keeps whole prompts."""
+
+    def stream(self, messages, *, max_new_tokens):
+        self.messages = list(messages)
+        yield from self.text
+
+
+def test_earlier_turns_go_along_and_help_to_search():
+    found, model = Found(**{"second question\nand then?": (SEAL,)}), Whole("Viton.")
+    assistant = Assistant(model, found, AskSettings())
+    list(assistant.stream("and then?", HISTORY))
+    assert [m["content"] for m in model.messages[1:5]] == [m["content"] for m in HISTORY]
+    assert SEAL.text in model.messages[-1]["content"]
+    assert "and then?" in model.messages[-1]["content"]
+
+
+def test_the_oldest_turns_go_first_when_there_is_no_room():
+    found, model = Found(**{"second question\nq": (SEAL, GATE)}), Whole("Viton.")
+    assistant = Assistant(model, found, AskSettings(max_new_tokens=1))
+    list(assistant.stream("q", HISTORY))
+    whole = model.count_tokens(model.messages)
+    model.context = whole + 1 - 1
+    list(assistant.stream("q", HISTORY))
+    assert [m["content"] for m in model.messages[1:-1]] == ["second question", "second answer"]
+    model.context = whole + 1 - 8
+    list(assistant.stream("q", HISTORY))
+    assert len(model.messages) == 2 and GATE.text in model.messages[-1]["content"]

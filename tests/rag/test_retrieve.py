@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from phi3kit import settings
@@ -70,6 +71,48 @@ def test_all_questions_are_embedded_at_once():
     assert retrieve(index, [], 1, 0.0) == []
 
 
+class Words:
+    """An index of words with the result given."""
+
+    def __init__(self, *found: list[str]) -> None:
+        self.found = list(found)
+
+    def search(self, questions: list[str], depth: int) -> list[list[str]]:
+        return self.found
+
+
+class Shelf(Index):
+    """An index whose other passages can be fetched, each at a cosine of 0.2."""
+
+    def encode(self, texts: list[str]):
+        return np.ones((len(texts), 1), dtype=np.float32)
+
+    def fetch(self, ids: list[str]):
+        return {id_: (passage(id_, 0.0), np.full(1, 0.2, dtype=np.float32)) for id_ in ids}
+
+
+def test_hybrid_joins_both_rankings_and_tells_the_cosine():
+    index = Shelf([passage("a", 0.9), passage("b", 0.8)])
+    retriever = Retriever(index, index, lexical=Words(["b", "w"]), mode="hybrid")
+    found = retriever.retrieve(["?"], 3, 0.3)[0]
+    assert [p.id for p in found] == ["b", "a", "w"]
+    assert [p.score for p in found] == pytest.approx([0.8, 0.9, 0.2])
+    assert retriever.fingerprint != Retriever(index, index).fingerprint
+
+
+def test_lexical_takes_the_order_of_the_words():
+    index = Shelf([passage("a", 0.9), passage("b", 0.8)])
+    retriever = Retriever(index, index, lexical=Words(["w", "b"]), mode="lexical")
+    assert [p.id for p in retriever.retrieve(["?"], 3, 0.3)[0]] == ["w", "b"]
+
+
+@pytest.mark.parametrize("mode", ["lexical", "hybrid"])
+def test_words_alone_do_not_make_a_question_answerable(mode):
+    index = Shelf([passage("a", 0.29)])
+    retriever = Retriever(index, index, lexical=Words(["w"]), mode=mode)
+    assert retriever.retrieve(["?"], 3, 0.3) == [()]
+
+
 def test_without_a_collection_the_error_says_what_to_run(project: Path):
     with pytest.raises(StoreError, match="phi3kit ingest"):
         open_retriever(settings.load().values)
@@ -100,9 +143,17 @@ def test_real_chroma_and_minilm_find_the_document(project: Path):
     assert [p.source for p in found[1] if "grease" in p.text] in (
         ["docs/copy.md"], ["docs/winches.md"])
     assert found[2] == ()
-    assert all(p.score is not None and p.score >= values.ask.min_similarity
-               for ps in found for p in ps)
+    assert all(ps[0].score is not None and -1 <= p.score <= 1 for ps in found for p in ps)
     assert retriever.fingerprint == open_retriever(values).fingerprint
+
+    part = "Which one is the K-310?"
+    fetched = retriever.retrieve([part], 4, 0.0)[0]
+    dense = open_retriever(settings.load({"ingest.corpus": ("docs",),
+                                          "ask.retrieval": "dense"}).values)
+    cosines = {p.text: p.score for p in dense.retrieve([part], 4, -1.0)[0]}
+    assert all(p.score == pytest.approx(cosines[p.text], abs=1e-4) for p in fetched)
+    words = open_retriever(settings.load({"ask.retrieval": "lexical"}).values)
+    assert words.retrieve([part], 1, 0.0)[0][0].source == "docs/seals.md"
 
     other = make_other_embedder(project / "other")
     with pytest.raises(StoreError, match=r"(?s)'minilm'.*other"):

@@ -26,7 +26,12 @@ class Source(Struct, frozen=True):
 
 
 class Case(Struct, frozen=True, forbid_unknown_fields=True):
-    """One published measurement. data/evidence/README.md explains the fields."""
+    """One published measurement. data/evidence/README.md explains the fields.
+
+    Attributes:
+        round: 1 for the cases that the rules were written from, 2 for those that were found and
+            coded afterwards, by people who had not read the rules.
+    """
 
     id: str
     group: str
@@ -40,6 +45,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True):
     figures: str
     source: Source
     caveat: str | None
+    round: int = 1
 
 
 def load_cases(path: Path | None = None) -> tuple[Case, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -29,22 +29,24 @@ class Interrupted(Exception):
 Ask = Callable[[Field, int, int, Any], Any]
 
 
-def interview(ask: Ask, begun: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Ask every question; returns field to value, None where it was skipped.
+def interview(ask: Ask, begun: Mapping[str, Any] | None = None,
+              fields: Sequence[Field] = FIELDS) -> dict[str, Any]:
+    """Ask every question of `fields`; returns field to value, None where it was skipped.
 
     Args:
         ask: asks one question; returns a value of the field or a `Move`.
-        begun: answers given earlier; the questions after the last of them are asked.
+        begun: answers given earlier; what they leave open is asked.
+        fields: the questions; those whose answers are known otherwise are left out.
 
     Raises:
         Interrupted: `ask` raised KeyboardInterrupt.
     """
     answers = dict(begun or {})
-    at = max((i + 1 for i, field in enumerate(FIELDS) if field.name in answers), default=0)
-    while at < len(FIELDS):
-        field = FIELDS[at]
+    at = _open(fields, answers)
+    while at < len(fields):
+        field = fields[at]
         try:
-            given = ask(field, at + 1, len(FIELDS), answers.get(field.name))
+            given = ask(field, at + 1, len(fields), answers.get(field.name))
         except KeyboardInterrupt:
             raise Interrupted(answers) from None
         if given is Move.REST:
@@ -53,5 +55,11 @@ def interview(ask: Ask, begun: Mapping[str, Any] | None = None) -> dict[str, Any
             at = max(0, at - 1)
             continue
         answers[field.name] = None if given is Move.SKIP else given
-        at += 1
+        at = _open(fields, answers, at + 1)
     return answers
+
+
+def _open(fields: Sequence[Field], answers: Mapping[str, Any], start: int = 0) -> int:
+    """The first question from `start` on that was neither answered nor skipped."""
+    return next((at for at in range(start, len(fields)) if fields[at].name not in answers),
+                len(fields))

@@ -4,34 +4,56 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from phi3kit.advise.at_hand import AtHand
+from phi3kit.advise.commands import TUNED, preparing, to_do
+from phi3kit.advise.comparison import take_in, to_do_first
+from phi3kit.advise.costs import costs
 from phi3kit.advise.method import choose_method
 from phi3kit.advise.rules import Condition, Grade, Rule, Rules, load_rules
 from phi3kit.advise.scenario import FIELDS, check_answers, word
 from phi3kit.advise.sensitivity import missing, reversals
-from phi3kit.records import OPTIONS, Advice, Option, Reason
+from phi3kit.advise.settle import in_question, settle
+from phi3kit.records import OPTIONS, Advice, Comparison, Measured, Option, Reason
 
 
-def advise(answers: Mapping[str, Any], rules: Rules | None = None) -> Advice:
+def advise(answers: Mapping[str, Any], rules: Rules | None = None, *,
+           at_hand: AtHand | None = None, measured: Sequence[Measured] = (),
+           comparison: Comparison | None = None) -> Advice:
     """The advice for a scenario, however few of its questions are answered.
 
     Args:
         answers: field to value; None and absent fields are unknown.
         rules: None: the packaged rule base.
+        at_hand: what costs are counted for and commands are written with; None: the defaults.
+        measured: where answers were found in the user's data, for the record; `answers` has
+            them already.
+        comparison: a finished one; what it measured goes before what the rules argue.
 
     Raises:
         DataError: an unknown field or a value that it does not allow.
+        RunError: the comparison's run folder is gone.
     """
     rules = rules or load_rules()
     known = check_answers(answers)
+    at_hand = (at_hand or AtHand()).meant_by(known)
+    if comparison is not None:
+        at_hand = at_hand.after(comparison)
+    advice = _argue(rules, known, at_hand)
+    if comparison is not None:
+        advice = take_in(advice, comparison, at_hand)
+    return _complete(replace(advice, measured=tuple(measured)), known, at_hand)
+
+
+def _argue(rules: Rules, known: Mapping[str, Any], at_hand: AtHand) -> Advice:
+    """What the rules say, without what it takes to do it."""
     scores = score(rules, known)
     first = best(scores)
     sure = confidence(rules, scores)
     conflicts = contradictions(known)
     decided = sure >= rules.confidence.decided_from and not conflicts
-    method, why = choose_method(known)
-    tuned = first in ("finetune", "both")
     return Advice(
         recommendation=first, confidence=round(sure, 4), decided=decided,
         scores={option: round(value, 6) for option, value in scores.items()},
@@ -39,9 +61,24 @@ def advise(answers: Mapping[str, Any], rules: Rules | None = None) -> Advice:
         reverse_when=reversals(lambda changed: best(score(rules, changed)), known),
         missing=missing(lambda changed: score(rules, changed), known),
         scenario={field.name: known.get(field.name) for field in FIELDS},
-        method=method if tuned else None, method_why=why if tuned else "",
-        contradictions=conflicts, next=_next(first, decided, method, known),
-        rules_sha256=rules.sha256)
+        contradictions=conflicts, rules_sha256=rules.sha256,
+        settle=None if decided else settle(in_question(scores, rules.confidence), at_hand))
+
+
+def _complete(advice: Advice, known: Mapping[str, Any], at_hand: AtHand) -> Advice:
+    """The advice with how to tune, what the options in question cost, and what to run."""
+    first, open_question = advice.recommendation, advice.settle
+    tuning = choose_method(known, at_hand)
+    tuned = first in TUNED
+    if open_question is None:
+        options: tuple[Option, ...] = (to_do_first(advice),)
+        commands = to_do(options[0], tuning, known, at_hand)
+    else:
+        options = open_question.arms
+        commands = (*preparing(options, tuning, known, at_hand), open_question.command)
+    return replace(advice, method=tuning.method if tuned else None,
+                   method_why=tuning.why if tuned else "", next=commands,
+                   costs=costs(options, tuning, known, at_hand))
 
 
 def score(rules: Rules, answers: Mapping[str, Any]) -> dict[Option, float]:
@@ -123,24 +160,3 @@ def evidence_lines(rules: Rules, rule: Rule) -> tuple[str, ...]:
     """The rule's published cases, "for: …" first, then "against: …"."""
     return tuple(f"{side}: {rules.cases[case]}" for side, cases in (
         ("for", rule.supporting), ("against", rule.against)) for case in cases)
-
-
-def _next(first: Option, decided: bool, method: str,
-          answers: Mapping[str, Any]) -> tuple[str, ...]:
-    """The commands that do what is advised, and the one that measures it."""
-    size, memory = answers.get("model_size_b"), answers.get("gpu_memory_gb")
-    plan = () if size is None else (f"phi3kit plan --model {size:g}B --method {method}" + (
-        f" --gpu-memory {memory:g}" if memory else ""),)
-    tune = "phi3kit finetune --dataset YOUR_EXAMPLES.jsonl" + (
-        " --qlora" if method == "qlora" else "")
-    mixed = tune + " --passages 0.5"  # tuned without passages, a model often reads them worse
-    ingest, ask = "phi3kit ingest YOUR_DOCUMENTS/", 'phi3kit ask "YOUR QUESTION"'
-    compare = "phi3kit compare --questions YOUR_QUESTIONS.jsonl"
-    if not decided:
-        return ingest, *plan, mixed, f"{compare} --adapter RUN_OF_FINETUNE"
-    return {
-        "base": (f"{ask} --no-rag", compare),
-        "rag": (ingest, ask, f"{compare} --arms base,rag"),
-        "finetune": (*plan, tune, f"{compare} --adapter RUN_OF_FINETUNE"),
-        "both": (ingest, *plan, mixed, f"{compare} --adapter RUN_OF_FINETUNE"),
-    }[first]

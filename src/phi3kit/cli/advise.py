@@ -10,20 +10,33 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.records import Advice, as_json
+from phi3kit.cli.advise_answers import Answering
+from phi3kit.records import Advice, Comparison, as_json
 
 
 def advise(
     scenario: Annotated[Path | None, typer.Argument(
         help="Answers, YAML or JSON. Without a file (and none in phi3kit.yaml) the questions "
              "are asked one by one.")] = None,
+    corpus: Annotated[list[str] | None, typer.Option(
+        metavar="DIR", help="Documents to find answers in; a file or folder. May be "
+                            "repeated.")] = None,
+    dataset: Annotated[str | None, typer.Option(
+        metavar="FILE", help="Training examples to find answers in.")] = None,
+    model: Annotated[str | None, typer.Option(
+        help="Base model, for its size: catalog name, folder, or a size such as 7B.")] = None,
+    evidence: Annotated[Path | None, typer.Option(
+        metavar="RUN", help="Run folder of a finished compare: what it measured goes before "
+                            "what the rules argue.")] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the advice as JSON, and nothing else on stdout.")] = False,
     markdown: Annotated[bool, typer.Option(
         "--markdown", help="Print the advice as Markdown.")] = False,
+    html: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Also write the advice as a page of its own.")] = None,
     set_: Annotated[list[str] | None, typer.Option(
         "--set", metavar="FIELD=VALUE",
-        help="An answer; goes before the file's. May be repeated.")] = None,
+        help="An answer; goes before the file's and the measured ones. May be repeated.")] = None,
     what_if: Annotated[list[str] | None, typer.Option(
         metavar="FIELD=VALUE",
         help="Show what these answers would change; no prediction is saved.")] = None,
@@ -33,7 +46,7 @@ def advise(
         "--validate", help="Score the rules on the published cases and stop.")] = False,
     save: Annotated[Path | None, typer.Option(
         help="File of the prediction that `compare` checks; default "
-             ".phi3kit/prediction.json.")] = None,
+             ".phi3kit/prediction.json, and none with --evidence.")] = None,
     dry: Annotated[bool, typer.Option(
         "--dry-run", help="Print each setting with its source and stop.")] = False,
 ) -> None:
@@ -42,64 +55,77 @@ def advise(
         raise typer.BadParameter("--json and --markdown exclude each other")
     resolved = settings.load({"advise.scenario": str(scenario) if scenario else None})
     if dry:
-        dry_run.show(resolved, "advise")
+        # All that costs and commands are made from.
+        dry_run.show(resolved, "ingest", "ask", "finetune", "compare", "advise")
         return
     if explain is not None or validate:
         _about_the_rules(explain, as_json_=as_json_)
         return
 
-    from phi3kit.advise.prediction import DEFAULT_PATH, write_prediction
-    from phi3kit.advise.scenario import read_set
-    from phi3kit.advise.score import advise as advise_room
+    from phi3kit.advise.from_data import from_data
+    from phi3kit.advise.scenario import read_scenario, read_set
+    from phi3kit.advise.score import advise as work
 
     given, changes = read_set(set_ or []), read_set(what_if or [], flag="--what-if")
     path = resolved.values.advise.scenario
-    asked = not path and not given and not changes
-    answers = {**_answers(path, ask=asked), **given}
-    advice = advise_room(answers)
+    written = read_scenario(Path(path)) if path else None
+    comparison = _read(evidence) if evidence else None
+    data = from_data(resolved.values, corpus=corpus or (), dataset=dataset or "",
+                     model=model or "")
+    own, asked = Answering(written, given, data, comparison).answers(ask=not changes)
+    answers, measured = data.beside(own)
+    advice = before = work(answers, at_hand=data.at_hand, measured=measured,
+                           comparison=comparison)
     if changes:
-        _show_change(advice, advise_room({**answers, **changes}), changes, as_json_=as_json_)
+        answers, measured = data.beside({**own, **changes})
+        advice = work(answers, at_hand=data.at_hand, measured=measured, comparison=comparison)
+    if html is not None:
+        _write_page(advice, html)
+    if changes and not markdown:
+        _show_change(before, advice, changes, as_json_=as_json_)
+    else:
+        _show(advice, as_json_=as_json_, markdown=markdown)
+    if not changes:
+        _keep(advice, save, asked=asked)
+    for failure in data.failures:
+        progress.note(f"phi3kit: {failure.where}: {failure.why}")
+    if data.failures:
+        raise typer.Exit(1)
+
+
+def _read(run: Path) -> Comparison:
+    from phi3kit.compare.results import load_comparison
+
+    return load_comparison(run)
+
+
+def _keep(advice: Advice, save: Path | None, *, asked: bool) -> None:
+    """Save the prediction, unless what it predicts has been seen already."""
+    from phi3kit.advise.draft import drop_draft
+    from phi3kit.advise.prediction import DEFAULT_PATH, write_prediction
+
+    if asked:
+        drop_draft()
+    if advice.comparison is not None and save is None:
+        progress.note(f"no prediction saved: {advice.comparison.run} has been seen already "
+                      "(--save FILE saves one)")
         return
     target = save or Path(DEFAULT_PATH)
     write_prediction(advice, target)
-    if asked:
-        _forget_draft()
-    _show(advice, as_json_=as_json_, markdown=markdown)
     progress.note(f"prediction saved in {target}; compare checks it")
 
 
-def _answers(path: str | None, *, ask: bool) -> dict[str, Any]:
-    """The file's answers; without a file those of the questionnaire, unless flags gave some."""
-    from phi3kit.advise.draft import read_draft, save_draft
-    from phi3kit.advise.interview import Interrupted, interview
-    from phi3kit.advise.scenario import read_scenario
+def _write_page(advice: Advice, path: Path) -> None:
+    from phi3kit.errors import DataError
+    from phi3kit.files import write_atomic
+    from phi3kit.report.html_advice import render_advice
 
-    if path:
-        return read_scenario(Path(path))
-    if not ask:
-        return {}
-    from phi3kit.cli.advise_questions import asker
-
-    begun = read_draft()
-    if begun:
-        progress.note(f"going on with {len(begun)} answers from before "
-                      "(.phi3kit/advise-draft.yaml; delete it to begin anew)")
     try:
-        return interview(asker(), begun)
-    except Interrupted as stop:
-        if not stop.answers:
-            progress.note("stopped; nothing was answered yet")
-        else:
-            save_draft(stop.answers)
-            progress.note(f"stopped; {len(stop.answers)} answers kept in "
-                          ".phi3kit/advise-draft.yaml, `phi3kit advise` goes on from there")
-        raise typer.Exit(130) from None
-
-
-def _forget_draft() -> None:
-    from phi3kit.advise.draft import drop_draft
-
-    drop_draft()
+        write_atomic(path, render_advice(advice))
+    except OSError as error:
+        raise DataError(f"the page cannot be written ({error.strerror})", where=str(path),
+                        mend="Name another file with --html") from error
+    progress.note(f"page written in {path}")
 
 
 def _show(advice: Advice, *, as_json_: bool, markdown: bool) -> None:

@@ -75,11 +75,12 @@ def _ask_number(field: Field, number: int, now: Any, output: Any) -> Any:
         try:
             read_answer(field.name, text, where="")
         except DataError:
-            return f"{field.allowed}; Enter alone skips"
+            return field.allowed
         return True
 
-    hint = "number; Enter skips" + ("; 'back' goes back" if number > 1 else "")
-    text = questionary.text(f"({hint}):", default="" if now is None else f"{now}",
+    # On a line of its own: in the prompt it would wrap into what is typed.
+    print("  (number, Enter skips" + (", 'back')" if number > 1 else ")"), file=sys.stderr)
+    text = questionary.text(">", default="" if now is None else f"{now}",
                             validate=check, qmark="", output=output).unsafe_ask()
     return _read(field, text)
 

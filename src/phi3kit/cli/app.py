@@ -9,7 +9,20 @@ from typing import Annotated
 import typer
 
 from phi3kit import __version__
-from phi3kit.cli import advise, ask, compare, demo, doctor, finetune, ingest, init, plan, report
+from phi3kit.cli import (
+    advise,
+    ask,
+    compare,
+    demo,
+    doctor,
+    evaluate_retrieval,
+    finetune,
+    ingest,
+    init,
+    plan,
+    report,
+    search,
+)
 from phi3kit.errors import Phi3kitError
 
 app = typer.Typer(
@@ -24,7 +37,9 @@ app = typer.Typer(
 )
 for _name, _command in (
     ("demo", demo.demo), ("init", init.init), ("advise", advise.advise),
-    ("ingest", ingest.ingest), ("ask", ask.ask), ("finetune", finetune.finetune),
+    ("ingest", ingest.ingest), ("search", search.search),
+    ("evaluate-retrieval", evaluate_retrieval.evaluate_retrieval), ("ask", ask.ask),
+    ("finetune", finetune.finetune),
     ("compare", compare.compare), ("report", report.report), ("plan", plan.plan),
     ("doctor", doctor.doctor),
 ):

@@ -9,22 +9,29 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
+from phi3kit.cli.choices import Retrieval
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="The question, in quotes.")],
+    question: Annotated[str | None, typer.Argument(
+        help="The question, in quotes. Without one, a conversation.")] = None,
     adapter: Annotated[str | None, typer.Option(
         help="Run folder of finetune (or adapter folder) to answer with.")] = None,
     no_rag: Annotated[bool, typer.Option(
         "--no-rag", help="Closed book: retrieve nothing, answer from the weights.")] = False,
     passages: Annotated[int | None, typer.Option(
         help="Passages put into the prompt.")] = None,
+    retrieval: Annotated[Retrieval | None, typer.Option(
+        help="By meaning, by shared words, or both.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(
         help="Longest answer, in tokens.")] = None,
     model: Annotated[str | None, typer.Option(
         help="Catalog name, hub id or folder of the base model.")] = None,
+    generator: Annotated[str | None, typer.Option(
+        metavar="URL", help="OpenAI-compatible server that answers instead of a local model.")] = (
+        None),
     collection: Annotated[str | None, typer.Option(
         help="Collection to retrieve from.")] = None,
     as_json_: Annotated[bool, typer.Option(
@@ -35,18 +42,28 @@ def ask(
     """Answer a question from the ingested documents, with citations to file and place."""
     resolved = settings.load({
         "ask.adapter": adapter, "ask.passages": passages, "ask.max_new_tokens": max_new_tokens,
-        "model.name": model, "ingest.collection": collection})
+        "ask.retrieval": retrieval.value if retrieval else None,
+        "model.endpoint": generator, "model.name": model, "ingest.collection": collection})
     if dry:
         dry_run.show(resolved, "model", "ingest", "ask")
         return
-    if not question.strip():
+    if question is not None and not question.strip():
         raise DataError("the question is empty", mend='Ask for example: phi3kit ask "What …?"')
+    if question is None and as_json_:
+        raise typer.BadParameter("--json needs a question")
 
     from phi3kit.rag.assistant import open_assistant
     from phi3kit.report import terminal_answer
 
-    progress.note(f"loading {resolved.values.model.name} …")
+    chosen = resolved.values.model
+    progress.note(f"loading {chosen.name} …" if chosen.endpoint is None else
+                  f"asking {chosen.name} at {chosen.endpoint} …")
     assistant = open_assistant(resolved.values, use_rag=not no_rag)
+    if question is None:
+        from phi3kit.cli.chat import chat
+
+        chat(assistant, closed_book=no_rag)
+        return
     pieces = assistant.stream(question)
     try:
         for piece in pieces:

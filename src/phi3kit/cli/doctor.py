@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from phi3kit.records import Check
 
 
 def doctor(
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
-    """Check this machine: GPU, 4-bit, packages, models, disk, hub; each failure with its mend."""
-    from phi3kit.plan.checks import run_checks
+    """Check this machine and the collection's index; each failure with its mend."""
     from phi3kit.records import as_json
     from phi3kit.report.terminal_checks import print_check
 
     found = []
-    for check in run_checks():
+    for check in _checks():
         found.append(check)
         if not as_json_:
             print_check(check)
     if as_json_:
         typer.echo(json.dumps([as_json(check) for check in found], indent=2, ensure_ascii=False))
     raise typer.Exit(int(any(check.ok is False for check in found)))
+
+
+def _checks() -> Iterator[Check]:
+    from phi3kit.plan.checks import guarded, run_checks
+
+    yield from run_checks()
+    yield guarded("index", _index)
+
+
+def _index() -> Check:
+    from phi3kit import settings
+    from phi3kit.ingest.health import check_index
+
+    return check_index(settings.load().values.ingest)

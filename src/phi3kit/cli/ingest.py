@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from phi3kit.records import IngestReport
 
 
 def ingest(
@@ -17,33 +20,71 @@ def ingest(
         help="minilm (packaged), hub id or folder of a sentence-transformers model.")] = None,
     chunk_tokens: Annotated[int | None, typer.Option(
         help="Longest chunk in the embedder's tokens.")] = None,
+    prune: Annotated[bool | None, typer.Option(
+        "--prune/--no-prune", help="Whether what is removed from the folders goes from the "
+                                   "collection.", show_default="prune")] = None,
+    rebuild: Annotated[bool, typer.Option(
+        "--rebuild", help="Build the collection anew beside the old one, which stays in use "
+                          "until the new one is complete.")] = False,
+    watch: Annotated[bool, typer.Option(
+        "--watch", help="Keep the collection current until Ctrl-C.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option(
-        "--dry-run", help="Print each setting with its source and stop.")] = False,
+        "--dry-run", help="Print each setting with its source and what would happen, and write "
+                          "nothing.")] = False,
 ) -> None:
     """Bring a collection up to date with documents: new, edited and removed files."""
     from phi3kit import settings
     from phi3kit.cli import dry_run as dry
+    from phi3kit.ingest import reconcile
 
     resolved = settings.load({
         "ingest.corpus": tuple(paths) if paths else None, "ingest.collection": collection,
         "ingest.store": store, "ingest.embedder": embedder, "ingest.chunk_tokens": chunk_tokens,
+        "ingest.prune": prune,
     })
     if dry_run:
-        dry.show(resolved, "ingest")
+        if not json:
+            dry.show(resolved, "ingest")
+        _show(reconcile.preview(resolved.values, rebuild=rebuild), json=json, preview=True)
         return
-    from phi3kit.ingest import reconcile
+    if watch:
+        from phi3kit.ingest.watch import watch as keep_current
+        from phi3kit.report.terminal_ingest import print_line
 
-    report = reconcile.ingest(resolved.values)
+        keep_current(resolved.values, _lines if json else print_line, rebuild=rebuild)
+        return
+    report = reconcile.ingest(resolved.values, rebuild=rebuild)
+    _show(report, json=json)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def _show(report: IngestReport, *, json: bool, preview: bool = False) -> None:
+    from phi3kit.report import terminal_ingest
+
     if json:
         import json as encoder
 
-        from phi3kit.records import as_json
-
-        typer.echo(encoder.dumps(as_json(report), indent=2, ensure_ascii=False))
+        typer.echo(encoder.dumps(_record(report), indent=2, ensure_ascii=False))
+    elif preview:
+        terminal_ingest.print_preview(report)
     else:
-        from phi3kit.report.terminal_ingest import print_ingest
+        terminal_ingest.print_ingest(report)
 
-        print_ingest(report)
-    if report.failed:
-        raise typer.Exit(1)
+
+def _lines(report: IngestReport) -> None:
+    """One JSON object a line, for a process that reads along."""
+    import json as encoder
+    import sys
+
+    typer.echo(encoder.dumps(_record(report), ensure_ascii=False))
+    sys.stdout.flush()
+
+
+def _record(report: IngestReport) -> dict[str, object]:
+    from phi3kit.records import as_json
+    from phi3kit.report.terminal_ingest import OUTCOMES
+
+    return {**as_json(report),
+            "counts": {name: len(getattr(report, name)) for name in OUTCOMES}}

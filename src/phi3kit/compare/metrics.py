@@ -80,7 +80,8 @@ def same_source(source: str, source_id: str) -> bool:
     return one[-shorter:] == other[-shorter:]
 
 
-def _is_gold(source: str, question: Question) -> bool:
+def is_gold(source: str, question: Question) -> bool:
+    """Whether a document is one of those that hold the answer."""
     return any(same_source(source, wanted) for wanted in question.source_ids)
 
 
@@ -132,7 +133,7 @@ def measure(question: Question, output: str, *, abstained: bool, shown: Sequence
     scores = {"score": scores["exact_match" if is_closed else "token_f1"], **scores}
     scores["abstention"] = float(not error and abstained != question.answerable)
     if retrieved and question.source_ids:
-        scores["hit_at_k"] = float(not error and any(_is_gold(s, question) for s in shown))
+        scores["hit_at_k"] = float(not error and any(is_gold(s, question) for s in shown))
     if cited and question.source_ids:
-        scores["citation_precision"] = sum(_is_gold(s, question) for s in cited) / len(cited)
+        scores["citation_precision"] = sum(is_gold(s, question) for s in cited) / len(cited)
     return scores

@@ -14,13 +14,13 @@ from typing import Any, cast
 import msgspec
 
 from phi3kit.compare.arms import RETRIEVING
-from phi3kit.compare.metrics import closed_kinds, measure
+from phi3kit.compare.metrics import closed_kinds, is_gold, measure
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.statistics import Method, differences, summarise, times
 from phi3kit.compare.verdict import decide
 from phi3kit.errors import RunError
 from phi3kit.files import write_json
-from phi3kit.records import OPTIONS, Answer, Comparison, Option, Question, Row, as_json
+from phi3kit.records import OPTIONS, Answer, Comparison, Option, Passage, Question, Row, as_json
 from phi3kit.runs import read_run
 from phi3kit.settings import CompareSettings
 
@@ -39,12 +39,18 @@ def row_of(arm: str, question: Question, answer: Answer) -> Row:
         cluster=question.source_ids[0] if question.source_ids else question.id,
         question=question.question, gold=question.answers, output=answer.text,
         abstained=answer.abstained,
-        citations=tuple(citation.passage.source for citation in answer.citations),
+        citations=tuple(_source(citation.passage, question) for citation in answer.citations),
         removed_citations=answer.removed_citations,
         passages=tuple(passage.text for passage in answer.passages),
-        sources=tuple(passage.source for passage in answer.passages),
+        sources=tuple(_source(passage, question) for passage in answer.passages),
         tokens_in=answer.tokens_in, tokens_out=answer.tokens_out, seconds=answer.seconds,
         metrics={}, error=answer.error)
+
+
+def _source(passage: Passage, question: Question) -> str:
+    """Of the documents that hold the passage, the one that the question names; else the first."""
+    return next((source for source in passage.sources if is_gold(source, question)),
+                passage.source)
 
 
 def score(rows: Sequence[Row], questions: Sequence[Question]) -> tuple[Row, ...]:

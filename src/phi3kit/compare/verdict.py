@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
+from phi3kit.advise.sample_size import questions_for
 from phi3kit.records import ArmSummary, Difference, Interval, Option, Verdict
 
 Outcome = Literal["confirmed", "refuted", "undecided"]
 
-# Chance that the estimated number of questions shows a difference as large as the one seen.
-POWER = 0.8
 # Beyond so many times the present questions, more of them is no advice.
 HOPELESS = 50
 
@@ -76,10 +75,9 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
                      confidence: float) -> int | None:
     """About how many questions would show a difference as large as the one seen.
 
-    Normal approximation for paired differences with clustered standard errors (Miller 2024,
-    Adding Error Bars to Evals, arXiv:2411.00640, section 5), at 80% power and at the strictest
-    level of Holm's procedure. The standard error is read back from the interval and taken to
-    shrink with the square root of the number of questions, new documents coming with them.
+    The clustered standard error is read back from the interval and taken to shrink with the
+    square root of the number of questions, new documents coming with them; the rest is
+    `questions_for`, at its power.
 
     Returns:
         The total number of questions; None when it is beyond HOPELESS times the present ones.
@@ -91,8 +89,8 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
     tail = (1 - confidence) / 2
     width = (item.difference.high - item.difference.low) / 2
     error = width / stats.t.isf(tail, clusters - 1)
-    reach = stats.norm.isf(tail / pairs) + stats.norm.isf(1 - POWER)
-    needed: float = questions * (reach * error / item.difference.mean) ** 2
+    needed = questions_for(item.difference.mean, float(error) * math.sqrt(questions),
+                           confidence=confidence, pairs=pairs)
     if needed > HOPELESS * questions:
         return None
     return max(questions + 1, math.ceil(needed))

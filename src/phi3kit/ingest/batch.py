@@ -1,14 +1,13 @@
-"""Files on their way into the store: together in batches, and as rows."""
+"""Files on their way into the store: together in batches, each text once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from phi3kit.files import sha256_bytes
 from phi3kit.ingest.chunking import Chunk
-from phi3kit.ingest.store import Row
-from phi3kit.records import Failure, Passage
+from phi3kit.ingest.rows import Place, Row, above, identity, in_order
+from phi3kit.records import Failure
 
 # Files are committed together once they have this many chunks: some seconds of work.
 _CHUNKS = 256
@@ -29,6 +28,19 @@ class File:
     problems: tuple[Failure, ...]
 
 
+@dataclass(slots=True)
+class Content:
+    """A text that stands in the files of a group.
+
+    Attributes:
+        chunk: its first occurrence, for the text and what is embedded.
+        places: all of them.
+    """
+
+    chunk: Chunk
+    places: list[Place] = field(default_factory=list)
+
+
 def groups(files: Iterable[File | None]) -> Iterator[list[File | None]]:
     """Files to commit together, read one group at a time; None stands for one that failed."""
     group: list[File | None] = []
@@ -43,21 +55,39 @@ def groups(files: Iterable[File | None]) -> Iterator[list[File | None]]:
         yield group
 
 
-def rows_of(file: File) -> list[Row]:
-    """The file's chunks as the store keeps them, in order.
+def contents_of(files: Sequence[File]) -> dict[str, Content]:
+    """The files' texts by ID, in order of their first occurrence."""
+    contents: dict[str, Content] = {}
+    for file in files:
+        for chunk in file.chunks:
+            content = contents.setdefault(identity(chunk), Content(chunk))
+            content.places.append(Place(
+                file.source, chunk.start, chunk.end, chunk.page, chunk.heading, file.sha256,
+                len(file.chunks), len(file.problems)))
+    return contents
 
-    A problem counts as a chunk that is missing: the file is then read again next time, and
-    its problems are reported until they are mended.
+
+def merged(contents: Mapping[str, Content], held: Mapping[str, Row],
+           sources: set[str]) -> tuple[list[Row], list[Row]]:
+    """What to add and what to relabel so that the store knows the places of a group's files.
+
+    Args:
+        contents: the group's texts.
+        held: those of them that the store has already.
+        sources: the group's files: their former places give way to the new ones.
+
+    Returns:
+        Rows that are new, and rows whose places differ from what is held.
     """
-    of = len(file.chunks) + len(file.problems)
-    rows = []
-    for chunk in file.chunks:
-        sha256 = sha256_bytes(chunk.text.encode())
-        # Everything that a citation shows or that changes the vector is part of the identity.
-        key = "\x00".join((file.source, str(chunk.page), chunk.heading, str(chunk.start),
-                           str(chunk.end), sha256))
-        rows.append(Row(Passage(
-            id=sha256_bytes(key.encode())[:32], text=chunk.text, source=file.source,
-            start=chunk.start, end=chunk.end, page=chunk.page, heading=chunk.heading,
-            sha256=sha256), file.sha256, of))
-    return rows
+    fresh, other = [], []
+    for id_, content in contents.items():
+        before = held.get(id_)
+        if before is None:
+            fresh.append(Row(id_, above(content.chunk), content.chunk.text,
+                             in_order(content.places)))
+            continue
+        staying = (place for place in before.places if place.source not in sources)
+        row = replace(before, places=in_order((*staying, *content.places)))
+        if row != before:
+            other.append(row)
+    return fresh, other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from phi3kit.records import Failure
 
@@ -14,8 +14,9 @@ class Heading:
     Attributes:
         start: its first character in the text (of the line, "## " included).
         end: one past its last character.
-        level: 1 for the outermost; 0 for a title of the whole that stands outside the text.
-        title: its words, without markup.
+        level: 1 for the outermost; 0 for a title of the whole.
+        title: its words, without markup. Those that stand outside of the text are empty
+            spans where what they are above begins.
     """
 
     start: int
@@ -69,3 +70,59 @@ def joined(pieces: list[tuple[str, int | None]], *,
         parts.append(Part(at, at + len(text), page))
         at += len(text) + 2
     return Document("\n\n".join(text for text, _ in pieces), tuple(parts), problems=problems)
+
+
+def stacked(documents: list[tuple[Document, int | None]], *, above: tuple[Heading, ...] = (),
+            apart: bool = True, problems: tuple[Failure, ...] = ()) -> Document:
+    """One Markdown document of (document, page), with an empty line between them.
+
+    Args:
+        above: headings of the whole, at its start.
+        apart: whether each is a part of its own.
+    """
+    texts: list[str] = []
+    parts: list[Part] = []
+    headings, at = list(above), 0
+    for document, page in documents:
+        if not document.text:
+            continue
+        end = at + len(document.text)
+        texts.append(document.text)
+        parts.append(Part(at, end, page))
+        headings.extend(replace(h, start=h.start + at, end=h.end + at) for h in document.headings)
+        at = end + 2
+    text = "\n\n".join(texts)
+    return Document(text, tuple(parts) if apart else (Part(0, len(text)),), tuple(headings),
+                    markdown=True, problems=problems)
+
+
+def rows_under(sheets: list[tuple[str, list[str]]]) -> Document:
+    """A document of (title, rows): a part per row, under a heading that stands in no text."""
+    texts, parts, headings, at = [], [], [], 0
+    for title, rows in sheets:
+        if rows and title:
+            headings.append(Heading(at, at, 1, title))
+        for row in rows:
+            texts.append(row)
+            parts.append(Part(at, at + len(row)))
+            at += len(row) + 2
+    return Document("\n\n".join(texts), tuple(parts), tuple(headings))
+
+
+def bounded(document: Document, longest: int) -> Document:
+    """The document in parts of at most `longest` characters.
+
+    Longer ones are cut where a paragraph ends, else a line, else a word: to cut a line of a
+    million characters into chunks takes minutes, many lines of some thousand a second.
+    """
+    parts: list[Part] = []
+    for part in document.parts:
+        start = part.start
+        while part.end - start > longest:
+            half, end = start + longest // 2, start + longest
+            cut = next((at + len(mark) for mark in ("\n\n", "\n", " ")
+                        if (at := document.text.rfind(mark, half, end - 1)) >= 0), end)
+            parts.append(Part(start, cut, part.page))
+            start = cut
+        parts.append(Part(start, part.end, part.page))
+    return replace(document, parts=tuple(parts))

@@ -15,6 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError
 from phi3kit.files import sha256_bytes, sha256_file
+from phi3kit.ingest.openvino import BATCH_TOKENS as FAST_BATCH_TOKENS
+from phi3kit.ingest.openvino import OpenvinoEncoder, open_encoder
+from phi3kit.ingest.remote import RemoteEmbedder, provider_of
+from phi3kit.models.hardware import has_gpu
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -50,6 +54,9 @@ class Embedder(Protocol):
     def window(self) -> int: ...  # noqa: D102
     @property
     def tokenizer(self) -> Tokenizer: ...  # noqa: D102
+
+    def estimate(self, tokens: int) -> str:
+        """What embedding about so many tokens takes, if that needs saying; else ""."""
 
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
         """float32 array [len(texts), dimension], rows of length 1, in the order of `texts`."""
@@ -88,7 +95,14 @@ class LocalEmbedder:
     @functools.cached_property
     def dimension(self) -> int:
         """Length of a vector."""
+        # Pooling alone keeps the transformer's own; what comes after it may not.
+        if self._fast is not None:
+            return int(_json(self._folder / "config.json", {})["hidden_size"])
         return int(self._model.get_embedding_dimension())
+
+    def estimate(self, tokens: int) -> str:
+        """Nothing leaves the machine and nothing is paid: "" whatever the number."""
+        return ""
 
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 [len(texts), dimension], each of length 1.
@@ -104,16 +118,31 @@ class LocalEmbedder:
         if not texts:
             return vectors
         lengths = [min(len(e.ids), self.window) for e in self.tokenizer.encode_batch(list(texts))]
-        for batch in batches(lengths, _BATCH_TOKENS):
-            found = self._model.encode(
-                [texts[at] for at in batch], batch_size=len(batch), show_progress_bar=False,
-                convert_to_numpy=True, normalize_embeddings=True)
-            vectors[batch] = np.asarray(found, dtype=np.float32)
+        budget = _BATCH_TOKENS if self._fast is None else FAST_BATCH_TOKENS
+        for batch in batches(lengths, budget):
+            vectors[batch] = self._encode([texts[at] for at in batch])
             if advance is not None:
                 advance(len(batch))
         # In bfloat16 a vector's length is 1 to three digits only.
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors
+
+    def _encode(self, texts: list[str]) -> np.ndarray:
+        import numpy as np
+
+        if self._fast is not None:
+            return self._fast.encode(texts)
+        vectors: np.ndarray = np.asarray(self._model.encode(
+            texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True,
+            normalize_embeddings=True), dtype=np.float32)
+        return vectors
+
+    @functools.cached_property
+    def _fast(self) -> OpenvinoEncoder | None:
+        """The model through OpenVINO, where it runs on a CPU."""
+        if self._device != "cpu" and (self._device != "auto" or has_gpu()):
+            return None
+        return open_encoder(self._folder, self.fingerprint, self.tokenizer, self.window)
 
     @functools.cached_property
     def _model(self) -> Any:
@@ -140,12 +169,13 @@ class LocalEmbedder:
                              mend="Give a complete sentence-transformers model") from error
 
 
-def open_embedder(name: str, *, device: str = "auto") -> LocalEmbedder:
+def open_embedder(name: str, *, device: str = "auto") -> Embedder:
     """The embedder called `name`; its weights are loaded when they are first needed.
 
     Args:
-        name: "minilm" (packaged), a folder, or a hub id. A hub model is fetched once; the
-            cached commit is used from then on.
+        name: "minilm" (packaged), a folder, or a hub id; or a provider's model, as
+            `remote.RemoteEmbedder` takes it. A hub model is fetched once; the cached commit
+            is used from then on.
         device: "auto", "cpu", "cuda" or "mps".
 
     Raises:
@@ -155,6 +185,8 @@ def open_embedder(name: str, *, device: str = "auto") -> LocalEmbedder:
         from phi3kit.models.packaged import minilm
 
         return LocalEmbedder(name, minilm(), device)
+    if provider_of(name) is not None:
+        return RemoteEmbedder(name)
     folder = Path(name).expanduser()
     if not folder.is_dir():
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) or name.startswith("."):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,7 +14,7 @@ from phi3kit.errors import StoreError
 from phi3kit.files import write_json
 
 
-@contextmanager
+@contextlib.contextmanager
 def writer(folder: Path) -> Iterator[None]:
     """Hold the right to write to the store in `folder`; made if it is missing.
 
@@ -34,11 +34,19 @@ def writer(folder: Path) -> Iterator[None]:
         raise StoreError(f"the store's folder cannot be written ({error.strerror or error})",
                          where=str(folder)) from error
     try:
-        write_json(holder, {"pid": os.getpid()})
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+            sweep(holder)
+            write_json(holder, {"pid": os.getpid()})
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer of the file `path` left beside it (see `files`)."""
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
 
 
 def _named(holder: Path) -> str:

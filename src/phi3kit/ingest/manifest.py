@@ -14,11 +14,16 @@ from typing import Any
 from phi3kit.errors import StoreError
 from phi3kit.files import write_json
 
-# Raise it when the meaning of either record changes.
-_FORMAT = 1
+# Raise it when the meaning of either record, or of the rows' metadata, changes.
+_FORMAT = 2
 
 # `FileState.sha256` of a document that is in the collection in part: equal to no file's hash.
 NOT_WHOLE = ""
+
+DISTANCE = "cosine"
+
+REBUILD = ("Run phi3kit ingest --rebuild to build it anew beside the old one, or give another "
+           "--collection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,8 @@ class Manifest:
         dimension: length of a vector.
         chunk_tokens: longest chunk in the embedder's tokens.
         chunker: version of the rules that cut and of what is embedded.
+        distance: Chroma's name of the distance that the index orders by.
+        normalized: whether every vector has length 1.
         versions: installed versions at the first ingest, for the record.
     """
 
@@ -39,6 +46,8 @@ class Manifest:
     dimension: int
     chunk_tokens: int
     chunker: int
+    distance: str = DISTANCE
+    normalized: bool = True
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def as_text(self) -> str:
@@ -49,22 +58,28 @@ class Manifest:
                      chunker: int, where: str) -> None:
         """Compare with what the settings ask for.
 
+        The dimension follows from the fingerprint, and to ask for it would load the model.
+
         Raises:
             StoreError: something differs; chunks of two kinds in one collection would be
                 compared with each other as if they were alike.
         """
-        way_out = ("Give another --collection, or delete the store's folder to build it anew")
+        what = None
         if fingerprint != self.fingerprint:
-            what = (f"embedder '{self.embedder}', not '{embedder}'"
+            what = (f"built with embedder '{self.embedder}', not '{embedder}'"
                     if embedder != self.embedder else
-                    f"other weights of the embedder '{embedder}'")
-            raise StoreError(f"built with {what}", where=where, mend=way_out)
-        if chunk_tokens != self.chunk_tokens:
-            raise StoreError(f"built with ingest.chunk_tokens {self.chunk_tokens}, not "
-                             f"{chunk_tokens}", where=where, mend=way_out)
-        if chunker != self.chunker:
-            raise StoreError(f"cut by version {self.chunker} of the chunking rules; this is "
-                             f"version {chunker}", where=where, mend=way_out)
+                    f"built with other weights of the embedder '{embedder}'")
+        elif chunk_tokens != self.chunk_tokens:
+            what = f"built with ingest.chunk_tokens {self.chunk_tokens}, not {chunk_tokens}"
+        elif chunker != self.chunker:
+            what = (f"cut by version {self.chunker} of the chunking rules; this is version "
+                    f"{chunker}")
+        elif (self.distance, self.normalized) != (DISTANCE, True):
+            what = (f"built for the distance '{self.distance}' on vectors that are "
+                    f"{'' if self.normalized else 'not '}normalized; this needs '{DISTANCE}' "
+                    "on normalized ones")
+        if what is not None:
+            raise StoreError(what, where=where, mend=REBUILD)
 
 
 def manifest_from(text: str, where: str) -> Manifest:
@@ -73,14 +88,18 @@ def manifest_from(text: str, where: str) -> Manifest:
     Raises:
         StoreError: not ours, or of another format.
     """
+    if not text:
+        raise StoreError("the collection was not built by phi3kit", where=where,
+                         mend="Give another --collection")
     try:
         values = json.loads(text)
-        if values.pop("format") != _FORMAT:
-            raise ValueError("of another version")
+        found = values.pop("format")
+        if found != _FORMAT:
+            raise ValueError(f"format {found}, not {_FORMAT}")
         return Manifest(**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"the collection was not built by this version of phi3kit ({error})",
-                         where=where, mend="Give another --collection") from error
+        raise StoreError(f"the collection was built by another version of phi3kit ({error})",
+                         where=where, mend=REBUILD) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +109,14 @@ class FileState:
     Attributes:
         sha256: hash of the file's bytes; NOT_WHOLE when chunks are missing or of several
             versions of the file.
-        chunks: number of chunks.
+        chunks: number of chunks, equal ones included.
+        problems: number of its parts that could not be read; it is read again each time, so
+            that they are told until they are mended.
     """
 
     sha256: str
     chunks: int
+    problems: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +137,7 @@ def read_state(path: Path) -> State | None:
     """The state that the last complete run left; None when there is none to trust."""
     try:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        files = {source: FileState(str(f["sha256"]), int(f["chunks"]))
+        files = {source: FileState(str(f["sha256"]), int(f["chunks"]), int(f["problems"]))
                  for source, f in values["files"].items()}
         return State(manifest_from(values["manifest"], str(path)), files, int(values["chunks"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError):

@@ -1,55 +1,56 @@
 """The collection equals the folders that it was told to mirror.
 
-Order of writes, so that a run that is killed anywhere leaves passages that are all true, and
-the next run ends with exactly the right set: new chunks of a file are added, those that stay
-are relabelled, and only then its old ones are deleted. IDs are made from content, so what a
-killed run added is recognised. A file counts as whole when all of its chunks carry the hash
-of the same bytes and none is missing.
+Files are recognised by the hash of their bytes, texts by the hash of what is embedded: an
+unchanged file is not read, and a text that the collection has is not embedded again, in
+whatever file it turns up. A file counts as whole when all of its places are of the same
+bytes and none is missing, so the next run ends with the right set wherever one was killed
+(see `writer` for the order of writes, `swap` for --rebuild).
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from phi3kit.errors import DataError, SettingsError
-from phi3kit.files import sha256_bytes, sha256_file
-from phi3kit.ingest import chunking, lock, store
-from phi3kit.ingest.batch import File, groups, rows_of
+from phi3kit.errors import DataError, SettingsError, StoreError
+from phi3kit.files import sha256_file
+from phi3kit.ingest import chunking, lock
+from phi3kit.ingest.batch import File, groups
 from phi3kit.ingest.embed import Embedder, open_embedder
-from phi3kit.ingest.manifest import (
-    NOT_WHOLE,
-    FileState,
-    Manifest,
-    State,
-    forget_state,
-    read_state,
-    write_state,
-)
-from phi3kit.ingest.readers import read_document
+from phi3kit.ingest.kept import Kept
+from phi3kit.ingest.manifest import NOT_WHOLE, FileState
 from phi3kit.ingest.walk import Found, walk
+from phi3kit.ingest.workers import Readers
+from phi3kit.ingest.writer import Writer
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, IngestReport
-from phi3kit.runs import versions
 from phi3kit.settings import IngestSettings, Settings
 
+# Of plain English text; formats with markup have more.
+_BYTES_PER_TOKEN = 4
 # What Chroma allows, which is also safe as the name of a file.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]")
 
 
-def ingest(settings: Settings, paths: Sequence[str] = ()) -> IngestReport:
+def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,
+           embedder: Embedder | None = None) -> IngestReport:
     """Bring the collection up to date with `paths`.
 
     Args:
         settings: `ingest` and `model.device` are used.
         paths: files and folders; none: `ingest.corpus`. What the collection holds from
             elsewhere is left alone.
+        rebuild: build the collection anew beside the one that is there, which stays in use
+            until the new one is complete. `paths` have to cover all that it holds.
+        embedder: the one of the settings, when it is open already.
 
     Returns:
         What was done. Files that could not be read are in `failed`; what the collection
-        held of them stays.
+        held of them stays, unless it is rebuilt.
 
     Raises:
         DataError: there is nothing to ingest.
@@ -59,7 +60,40 @@ def ingest(settings: Settings, paths: Sequence[str] = ()) -> IngestReport:
         ModelError: the embedder cannot be found or loaded.
     """
     started = time.monotonic()
-    wanted = settings.ingest
+    given = _given(settings.ingest, paths)
+    embedder = embedder or open_embedder(settings.ingest.embedder, device=settings.model.device)
+    with lock.writer(Path(settings.ingest.store)):
+        work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
+        try:
+            report = work.rebuild() if rebuild else work.update()
+        finally:
+            work.close()
+    return replace(report, seconds=time.monotonic() - started)
+
+
+def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,
+            ) -> IngestReport:
+    """What `ingest` would do, told from names and hashes alone. Nothing is written or embedded.
+
+    Returns:
+        Files by outcome. Those that turn out unreadable when they are read are not in
+        `failed` yet, and `chunks` is what the collection holds now.
+
+    Raises:
+        DataError, SettingsError, StoreError, ModelError: as `ingest` would.
+    """
+    started = time.monotonic()
+    given = _given(settings.ingest, paths)
+    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device)
+    work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
+    try:
+        report = work.preview(rebuild=rebuild)
+    finally:
+        work.close()
+    return replace(report, seconds=time.monotonic() - started)
+
+
+def _given(wanted: IngestSettings, paths: Sequence[str]) -> tuple[str, ...]:
     given = tuple(paths) or wanted.corpus
     if not given:
         raise DataError("nothing to ingest",
@@ -69,14 +103,7 @@ def ingest(settings: Settings, paths: Sequence[str] = ()) -> IngestReport:
                             where="ingest.collection",
                             mend="Use letters, digits, '.', '_' and '-', the first and the last "
                                  "a letter or digit")
-    embedder = open_embedder(wanted.embedder, device=settings.model.device)
-    with lock.writer(Path(wanted.store)):
-        found = walk(given, Path(wanted.store))
-        work = _Reconcile(wanted, embedder, found)
-        try:
-            return work.run(started)
-        finally:
-            work.close()
+    return given
 
 
 class _Reconcile:
@@ -84,61 +111,73 @@ class _Reconcile:
         self._wanted = wanted
         self._embedder = embedder
         self._found = found
-        self._folder = Path(wanted.store)
-        self._state_path = self._folder / f"{wanted.collection}.state.json"
-        self._store: store.Store | None = None
-        self._manifest: Manifest | None = None
+        self._kept = Kept(wanted, embedder)
         self._held: dict[str, FileState] = {}
-        self._count = 0
         self._failed = list(found.failed)
-        self._added: list[str] = []
-        self._changed: list[str] = []
-        self._embedded = self._removed = self._tokens = 0
 
-    def run(self, started: float) -> IngestReport:
-        remembered = self._remember()
-        if self._manifest is not None:
-            self._manifest.refuse_other(
-                embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
-                chunk_tokens=self._wanted.chunk_tokens, chunker=chunking.VERSION,
-                where=f"{self._folder}, collection '{self._wanted.collection}'")
+    def update(self) -> IngestReport:
+        """Write what is new, take away what is gone."""
+        remembered = self._kept.recall()
+        if not remembered:
+            self._kept.settle()
+            remembered = self._kept.recall() or self._kept.learn(mends=True)
+        self._kept.refuse_other()
+        self._held = dict(self._kept.files)
         hashes = self._hash()
-        to_read = [source for source, sha256 in hashes.items()
-                   if source not in self._held or self._held[source].sha256 != sha256]
-        deleted = self._gone(hashes)
+        to_read, deleted = self._to_read(hashes), self._gone(hashes)
+        writer = Writer(self._embedder, self._kept.opened)
         if to_read or deleted:
-            forget_state(self._state_path)
-            self._write(to_read, deleted)
-        if (to_read or deleted or not remembered) and self._manifest is not None:
-            if self._store is not None:
-                self._count = self._store.count()
-            write_state(self._state_path, State(self._manifest, self._held, self._count))
-        self._say_skipped()
-        outcome = {*self._added, *self._changed, *(f.where for f in self._failed)}
-        return IngestReport(
-            collection=self._wanted.collection, store=self._wanted.store,
-            added=tuple(self._added), changed=tuple(self._changed),
-            unchanged=tuple(source for source in hashes if source not in outcome),
-            deleted=tuple(deleted), failed=tuple(self._failed), chunks=self._count,
-            chunks_embedded=self._embedded, chunks_deleted=self._removed, tokens=self._tokens,
-            seconds=time.monotonic() - started)
+            self._kept.forget()
+            self._write(writer, to_read, deleted)
+            self._verify(writer)
+        if to_read or deleted or not remembered:
+            self._kept.keep(self._held)
+        return self._report(hashes, deleted, writer)
+
+    def rebuild(self) -> IngestReport:
+        """Write everything into a new collection, then put it in the place of the old one."""
+        self._kept.settle()
+        before = self._former(mends=True)
+        hashes = self._hash()
+        writer = Writer(self._embedder, self._kept.staged)
+        self._write(writer, list(hashes), ())
+        self._kept.publish()
+        self._verify(writer)
+        self._kept.keep(self._held)
+        return self._report(hashes, sorted(before - set(self._found.files)), writer)
+
+    def preview(self, *, rebuild: bool) -> IngestReport:
+        """What the names and hashes tell."""
+        before: set[str] = set()
+        if rebuild:
+            before = self._former(mends=False)
+        else:
+            self._kept.recall() or self._kept.learn(mends=False)
+            self._kept.refuse_other()
+        known = self._kept.files
+        hashes = self._hash()
+        self._held = {**known, **dict.fromkeys(hashes, FileState(NOT_WHOLE, 0))}
+        writer = Writer(self._embedder, self._kept.opened)
+        writer.touched |= {source for source, sha256 in hashes.items()
+                           if source not in known or known[source].sha256 != sha256}
+        deleted = sorted(before - set(self._found.files)) if rebuild else self._gone(hashes)
+        return self._report(hashes, deleted, writer)
 
     def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
+        """Let go of the collection."""
+        self._kept.close()
 
-    def _remember(self) -> bool:
-        """Learn what the collection holds: from our state's file, or from Chroma itself."""
-        name = self._wanted.collection
-        state = read_state(self._state_path)
-        if state is not None and store.peek(self._folder, name) == state.chunks:
-            self._manifest, self._held, self._count = state.manifest, state.files, state.chunks
-            return True
-        if store.exists(self._folder, name):
-            self._store = store.open_store(self._folder, name)
-            self._manifest = self._store.manifest
-            self._held, self._count = self._store.files()
-        return False
+    def _former(self, *, mends: bool) -> set[str]:
+        """Sources of the collection that is to be replaced; none of them may be lost."""
+        before = self._kept.former(mends=mends)
+        lost = sorted(source for source in before if source not in self._found.files
+                      and not (self._wanted.prune and self._is_gone(source)))
+        if lost:
+            raise StoreError(
+                f"it also holds {len(lost)} documents that the given paths do not, such as "
+                f"'{lost[0]}'", where=self._kept.where,
+                mend="Give their paths too, or build another --collection")
+        return before
 
     def _hash(self) -> dict[str, str]:
         """Source to hash of the file's bytes, of every file that can be read."""
@@ -152,112 +191,97 @@ class _Reconcile:
                 advance(1)
         return hashes
 
+    def _to_read(self, hashes: dict[str, str]) -> list[str]:
+        return [source for source, sha256 in hashes.items()
+                if (held := self._held.get(source)) is None or held.sha256 != sha256
+                or held.problems]
+
     def _gone(self, hashes: dict[str, str]) -> list[str]:
-        """Sources that the collection holds and the paths no longer do."""
-        gone = [source for source in self._held
-                if self._found.covers(source) and source not in self._found.files]
+        """Sources that the collection holds and the paths no longer do, if they are to go."""
         for source in self._found.gone:
-            if source in self._held:
-                gone.append(source)
-            else:
+            if source not in self._held:
                 self._fail(source, "no such file or folder")
-        return sorted(set(gone) - set(hashes))
+        if not self._wanted.prune:
+            return []
+        return sorted(source for source in self._held
+                      if self._is_gone(source) and source not in hashes)
+
+    def _is_gone(self, source: str) -> bool:
+        found = self._found
+        return source not in found.files and (found.covers(source) or source in found.gone)
 
     def _fail(self, where: str, why: str) -> None:
         self._failed.append(Failure(where, why))
 
-    def _write(self, to_read: Sequence[str], deleted: Sequence[str]) -> None:
+    def _write(self, writer: Writer, to_read: Sequence[str], deleted: Sequence[str]) -> None:
         if to_read:
+            self._say_what_it_takes(to_read)
             chunker = chunking.Chunker(self._embedder.tokenizer, self._embedder.window,
                                        self._wanted.chunk_tokens)
             with bar("embedding", len(to_read)) as advance:
                 for group in groups(self._read(to_read, chunker)):
-                    self._commit(group)
+                    self._put(writer, [file for file in group if file is not None])
                     advance(len(group))
-        if deleted:
-            held = self._opened().ids_of(deleted)
-            self._delete([id_ for ids in held.values() for id_ in ids])
-            for source in deleted:
-                del self._held[source]
+        writer.clear(deleted)
+        for source in deleted:
+            del self._held[source]
+
+    def _say_what_it_takes(self, to_read: Sequence[str]) -> None:
+        """Before the first call of a provider: about how much it will be sent."""
+        size = 0
+        for source in to_read:
+            with contextlib.suppress(OSError):
+                size += self._found.files[source].stat().st_size
+        if said := self._embedder.estimate(size // _BYTES_PER_TOKEN):
+            note(said)
 
     def _read(self, sources: Sequence[str], chunker: chunking.Chunker) -> Iterator[File | None]:
-        """Each file, or None for one that failed."""
-        for source in sources:
-            path = self._found.files[source]
-            try:
-                data = path.read_bytes()
-                document = read_document(path, data)
-            except OSError as error:
-                self._fail(source, (error.strerror or str(error)).lower())
-            except DataError as error:
-                self._fail(source, str(error))
-            else:
+        """Each file, or None for one that failed. The next one is read while this one is cut."""
+        with Readers() as readers:
+            for source, following in zip(sources, [*sources[1:], None], strict=True):
+                path = self._found.files[source]
+                try:
+                    sha256, document = readers.read(path)
+                except OSError as error:
+                    self._fail(source, (error.strerror or str(error)).lower())
+                    yield None
+                    continue
+                except DataError as error:
+                    self._fail(source, str(error))
+                    yield None
+                    continue
+                if following is not None:
+                    readers.begin(self._found.files[following])
                 title = " ".join(path.stem.replace("_", " ").replace("-", " ").split())
-                yield File(source, sha256_bytes(data), chunker.chunk(document, title),
-                            document.problems)
-                continue
-            yield None
+                yield File(source, sha256, chunker.chunk(document, title), document.problems)
 
-    def _commit(self, group: Sequence[File | None]) -> None:
-        """Store the files of a group: add, relabel, delete."""
-        files = [file for file in group if file is not None]
-        if not files:
-            return
-        known = [file.source for file in files if file.source in self._held]
-        held = self._opened().ids_of(known) if known else {}
-        rows = {file.source: rows_of(file) for file in files}
-        fresh = [(row, chunk) for file in files
-                 for row, chunk in zip(rows[file.source], file.chunks, strict=True)
-                 if row.passage.id not in held.get(file.source, ())]
-        self._add(fresh)
-        same = [row for source, ids in held.items() for row in rows[source]
-                if row.passage.id in ids]
-        if same:
-            self._opened().relabel(same)
-        new_ids = {source: {row.passage.id for row in rows[source]} for source in rows}
-        self._delete([id_ for source, ids in held.items() for id_ in ids - new_ids[source]])
+    def _put(self, writer: Writer, files: Sequence[File]) -> None:
+        writer.put(files, [file.source for file in files if file.source in self._held])
         for file in files:
-            self._note_outcome(file, held.get(file.source), new_ids[file.source])
+            for problem in file.problems:
+                self._fail(f"{file.source}, {problem.where}", problem.why)
+            self._held[file.source] = FileState(file.sha256, len(file.chunks),
+                                                len(file.problems))
 
-    def _note_outcome(self, file: File, held: set[str] | None, ids: set[str]) -> None:
-        before = self._held.get(file.source)
-        if before is None:
-            self._added.append(file.source)
-        elif held != ids or before.sha256 not in (NOT_WHOLE, file.sha256):
-            self._changed.append(file.source)
-        for problem in file.problems:
-            self._fail(f"{file.source}, {problem.where}", problem.why)
-        self._held[file.source] = FileState(NOT_WHOLE if file.problems else file.sha256,
-                                            len(file.chunks))
+    def _verify(self, writer: Writer) -> None:
+        if writer.touched and (why := self._kept.verify()):
+            self._fail(self._kept.where, why)
 
-    def _add(self, fresh: Sequence[tuple[store.Row, chunking.Chunk]]) -> None:
-        if not fresh:
-            return
-        vectors = self._embedder.encode([chunk.embedded for _, chunk in fresh])
-        self._opened().add([row for row, _ in fresh], vectors)
-        self._embedded += len(fresh)
-        self._tokens += sum(chunk.tokens for _, chunk in fresh)
-
-    def _delete(self, ids: Sequence[str]) -> None:
-        if ids:
-            self._opened().delete(ids)
-            self._removed += len(ids)
-
-    def _opened(self) -> store.Store:
-        """The collection, opened or made when it is first needed."""
-        if self._store is None and self._manifest is not None:
-            self._store = store.open_store(self._folder, self._wanted.collection)
-        elif self._store is None:
-            self._manifest = Manifest(
-                embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
-                dimension=self._embedder.dimension, chunk_tokens=self._wanted.chunk_tokens,
-                chunker=chunking.VERSION, versions=versions())
-            self._store = store.create_store(self._folder, self._wanted.collection,
-                                             self._manifest)
-        return self._store
-
-    def _say_skipped(self) -> None:
-        skipped = self._found.skipped
-        if skipped:
+    def _report(self, hashes: Mapping[str, str], deleted: Sequence[str],
+                writer: Writer) -> IngestReport:
+        """The report; `_held` is what is held now."""
+        if self._found.skipped:
+            skipped = self._found.skipped
             kinds = ", ".join(f"{kind} ({count})" for kind, count in skipped.most_common(5))
             note(f"files skipped for want of a reader: {skipped.total()}, as {kinds}")
+        known = self._kept.files
+        added = [source for source in hashes if source not in known and source in self._held]
+        changed = [source for source in hashes if source in known and source in writer.touched]
+        outcome = {*added, *changed, *(failure.where for failure in self._failed)}
+        return IngestReport(
+            collection=self._wanted.collection, store=self._wanted.store, added=tuple(added),
+            changed=tuple(changed), deleted=tuple(deleted), failed=tuple(self._failed),
+            unchanged=tuple(source for source in hashes if source not in outcome),
+            chunks=self._kept.chunks, chunks_embedded=writer.embedded,
+            chunks_deleted=writer.deleted, tokens=writer.tokens, seconds=0.0,
+            verified=self._kept.looked, reindexed=self._kept.reindexed)

@@ -4,45 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sqlite3
+import math
+import random
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
-from phi3kit.ingest.manifest import NOT_WHOLE, FileState, Manifest, manifest_from
+from phi3kit.ingest.faults import explained, require_room
+from phi3kit.ingest.manifest import Manifest, manifest_from
+from phi3kit.ingest.rows import Row, passage_of, places_of
 from phi3kit.records import Passage
 
 if TYPE_CHECKING:
     import numpy as np
 
-_KEY = "phi3kit"  # of our manifest in the collection's metadata
+KEY = "phi3kit"  # of our manifest in the collection's metadata
+READY = "phi3kit:ready"  # of the mark that a staged collection is complete
 _PAGE = 5000  # chunks per read: bounds memory, and SQLite's variables
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A passage with what only the store needs to know of it.
-
-    Attributes:
-        file_sha256: hash of the bytes of the passage's file.
-        of: number of chunks of the file: with fewer, the file is not whole in the collection.
-    """
-
-    passage: Passage
-    file_sha256: str
-    of: int
-
-    def metadata(self) -> dict[str, Any]:
-        """What Chroma keeps besides ID, text and vector; it has no null."""
-        p = self.passage
-        page = {} if p.page is None else {"page": p.page}
-        return {"source": p.source, "heading": p.heading, "start": p.start, "end": p.end,
-                "sha256": p.sha256, "file_sha256": self.file_sha256, "of": self.of, **page}
+_VECTORS = 1000  # the same where vectors are read too
 
 
 class Store:
@@ -52,12 +34,13 @@ class Store:
         manifest: what the collection was built with.
     """
 
-    def __init__(self, client: Any, collection: Any, where: str) -> None:
+    def __init__(self, client: Any, collection: Any, folder: Path, where: str) -> None:
         self._client = client
+        self._folder = folder
         self._collection = collection
         self._where = where
         self.manifest: Manifest = manifest_from(
-            (collection.metadata or {}).get(_KEY, ""), where)
+            (collection.metadata or {}).get(KEY, ""), where)
 
     def close(self) -> None:
         """Let go of the files, so that the folder can be deleted and made again."""
@@ -65,8 +48,13 @@ class Store:
 
     def count(self) -> int:
         """Number of chunks."""
-        with _explained(self._where):
+        with explained(self._where):
             return int(self._collection.count())
+
+    @property
+    def neighbors(self) -> int:
+        """Links of each chunk in the index's graph (see `create_store`)."""
+        return int(self._collection.configuration_json["hnsw"]["max_neighbors"])
 
     def query(self, vectors: np.ndarray, k: int) -> list[list[Passage]]:
         """The `k` nearest passages of each vector, best first, scored by cosine similarity.
@@ -77,81 +65,117 @@ class Store:
         """
         if not len(vectors):
             return []
-        with _explained(self._where):
+        with explained(self._where):
             found = self._collection.query(
-                query_embeddings=vectors, n_results=max(1, min(k, self.count() or 1)),
+                query_embeddings=vectors, n_results=max(1, k),
                 include=["documents", "metadatas", "distances"])
         return [
             # Rounding may leave a distance just outside of 0 to 2.
-            [_passage(id_, text, meta, min(1.0, max(-1.0, 1.0 - distance)))
+            [passage_of(id_, text, meta, min(1.0, max(-1.0, 1.0 - distance)))
              for id_, text, meta, distance in zip(*row, strict=True)]
             for row in zip(found["ids"], found["documents"], found["metadatas"],
                            found["distances"], strict=True)
         ]
+
+    def fetch(self, ids: Sequence[str]) -> dict[str, tuple[Passage, np.ndarray]]:
+        """Passages by ID, each with its vector, float32 [dimension]; unknown IDs are absent."""
+        held: dict[str, tuple[Passage, np.ndarray]] = {}
+        for at in range(0, len(ids), _PAGE):
+            with explained(self._where):
+                page = self._collection.get(ids=list(ids[at:at + _PAGE]), include=[
+                    "documents", "metadatas", "embeddings"])
+            for id_, text, meta, vector in zip(page["ids"], page["documents"], page["metadatas"],
+                                               page["embeddings"], strict=True):
+                held[id_] = passage_of(id_, text, meta, None), vector
+        return held
 
     def passages(self) -> Iterator[Passage]:
         """Every passage, in the order of the store."""
         for page in self._pages(["documents", "metadatas"]):
             for id_, text, meta in zip(page["ids"], page["documents"], page["metadatas"],
                                        strict=True):
-                yield _passage(id_, text, meta, None)
+                yield passage_of(id_, text, meta, None)
 
     def fingerprint(self) -> str:
-        """Identity of the index: hash of the embedder's identity and of the chunks' IDs.
+        """Identity of the index: hash of the embedder's identity, the chunks and their places.
 
-        IDs are made from the chunks' content, so equal fingerprints find equal passages.
+        IDs are made from the chunks' content, so equal fingerprints find equal passages, and
+        cite them alike.
         """
-        ids = sorted(id_ for page in self._pages([]) for id_ in page["ids"])
-        return "sha256:" + sha256_bytes("\n".join([self.manifest.fingerprint, *ids]).encode())
+        seen = sorted("\n".join((id_, *meta["places"])) for page in self._pages(["metadatas"])
+                      for id_, meta in zip(page["ids"], page["metadatas"], strict=True))
+        return "sha256:" + sha256_bytes("\n".join([self.manifest.fingerprint, *seen]).encode())
 
-    def files(self) -> tuple[dict[str, FileState], int]:
-        """The state of each source, and the number of chunks."""
-        hashes: dict[str, set[tuple[str, int]]] = {}
-        chunks: Counter[str] = Counter()
-        for page in self._pages(["metadatas"]):
-            for meta in page["metadatas"]:
-                hashes.setdefault(meta["source"], set()).add(
-                    (meta["file_sha256"], int(meta["of"])))
-                chunks[meta["source"]] += 1
-        found = {}
-        for source, versions in hashes.items():
-            (sha256, of), *others = versions
-            whole = not others and of == chunks[source]
-            found[source] = FileState(sha256 if whole else NOT_WHOLE, chunks[source])
-        return found, chunks.total()
-
-    def ids_of(self, sources: Sequence[str]) -> dict[str, set[str]]:
-        """The chunk IDs that the collection holds of each source."""
-        held: dict[str, set[str]] = {source: set() for source in sources}
-        names = list(held)
-        for at in range(0, len(names), 100):
-            where = {"source": {"$in": names[at:at + 100]}}
-            for page in self._pages(["metadatas"], where):
-                for id_, meta in zip(page["ids"], page["metadatas"], strict=True):
-                    held[meta["source"]].add(id_)
+    def rows(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The rows of those IDs that the collection holds."""
+        held = {}
+        for at in range(0, len(ids), _PAGE):
+            with explained(self._where):
+                page = self._collection.get(ids=list(ids[at:at + _PAGE]),
+                                            include=["documents", "metadatas"])
+            held.update({row.id: row for row in _rows(page)})
         return held
 
+    def rows_of(self, sources: Sequence[str]) -> Iterator[Row]:
+        """Every row with a place in one of `sources`; once for each hundred of them."""
+        for at in range(0, len(sources), 100):
+            asked = [{"sources": {"$contains": source}} for source in sources[at:at + 100]]
+            where = asked[0] if len(asked) == 1 else {"$or": asked}
+            # All of them at once: the caller's writes would shift the pages under it.
+            yield from [row for page in self._pages(["documents", "metadatas"], where)
+                        for row in _rows(page)]
+
+    def all_rows(self) -> Iterator[list[Row]]:
+        """Every row, a page at a time; the index is not needed for it."""
+        for page in self._pages(["documents", "metadatas"]):
+            yield _rows(page)
+
+    def with_vectors(self, share: float = 1.0) -> Iterator[tuple[list[Row], np.ndarray]]:
+        """Rows with their vectors, a page at a time; vectors are float32 [rows, dimension].
+
+        Args:
+            share: of the pages, 0 to 1, chosen at random; 1 is every row.
+        """
+        import numpy as np
+
+        pages = math.ceil(self.count() / _VECTORS)
+        for number in sorted(random.sample(range(pages), math.ceil(share * pages))):
+            with explained(self._where):
+                page = self._collection.get(include=["documents", "metadatas", "embeddings"],
+                                            limit=_VECTORS, offset=number * _VECTORS)
+            yield _rows(page), np.asarray(page["embeddings"], dtype=np.float32)
+
+    def nearest_ids(self, vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+        """IDs and cosine distances of the `k` nearest of each vector, the nearest first."""
+        with explained(self._where):
+            found = self._collection.query(query_embeddings=vectors, n_results=k,
+                                           include=["distances"])
+        return [list(zip(ids, distances, strict=True)) for ids, distances
+                in zip(found["ids"], found["distances"], strict=True)]
+
     def add(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
-        """Add chunks with their vectors, float32 [len(rows), dimension]."""
+        """Add rows with their vectors, float32 [len(rows), dimension]."""
         for at in self._batches(len(rows)):
             batch = rows[at]
-            with _explained(self._where):
+            require_room(self._folder, vectors[at].nbytes + sum(len(r.text) for r in batch))
+            with explained(self._where):
                 self._collection.upsert(
-                    ids=[row.passage.id for row in batch], embeddings=vectors[at],
-                    documents=[row.passage.text for row in batch],
+                    ids=[row.id for row in batch], embeddings=vectors[at],
+                    documents=[row.text for row in batch],
                     metadatas=[row.metadata() for row in batch])
 
     def relabel(self, rows: Sequence[Row]) -> None:
-        """Bring the metadata of chunks that are there already up to date."""
+        """Bring the places of rows that are there already up to date."""
         for at in self._batches(len(rows)):
-            with _explained(self._where):
-                self._collection.update(ids=[row.passage.id for row in rows[at]],
+            require_room(self._folder)
+            with explained(self._where):
+                self._collection.update(ids=[row.id for row in rows[at]],
                                         metadatas=[row.metadata() for row in rows[at]])
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete chunks by ID."""
         for at in self._batches(len(ids)):
-            with _explained(self._where):
+            with explained(self._where):
                 self._collection.delete(ids=list(ids[at]))
 
     def _batches(self, total: int) -> Iterator[slice]:
@@ -163,7 +187,7 @@ class Store:
                where: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         offset = 0
         while True:
-            with _explained(self._where):
+            with explained(self._where):
                 page = self._collection.get(include=include, where=where, limit=_PAGE,
                                             offset=offset)
             if page["ids"]:
@@ -176,75 +200,84 @@ class Store:
 def open_store(folder: Path, collection: str) -> Store:
     """Open a collection to read; other processes may write to it meanwhile.
 
+    While one of them builds it anew this is the old one, and the new one from the moment that
+    it is complete.
+
     Raises:
         StoreError: no such store or collection, a damaged one, or one that is not ours.
     """
-    where = _where(folder, collection)
+    where = where_of(folder, collection)
     if not (folder / "chroma.sqlite3").is_file():
         raise StoreError("there is no store", where=str(folder),
                          mend="Run phi3kit ingest on your documents")
-    client = _client(folder)
-    with _explained(where):
-        names = [found.name for found in client.list_collections()]
-        if collection not in names:
-            have = f"; there is {', '.join(sorted(names)[:5])}" if names else ""
-            raise StoreError(f"there is no such collection{have}", where=where,
-                             mend="Run phi3kit ingest on your documents")
-        found = client.get_collection(collection, embedding_function=None)
-    return Store(client, found, where)
+    client = connect(folder)
+    found = current(client, collection, where)
+    if found is None:
+        with explained(where):
+            names = sorted(held.name for held in client.list_collections())
+        have = f"; there is {', '.join(names[:5])}" if names else ""
+        raise StoreError(f"there is no such collection{have}", where=where,
+                         mend="Run phi3kit ingest on your documents")
+    return Store(client, found, folder, where)
 
 
-def create_store(folder: Path, collection: str, manifest: Manifest) -> Store:
-    """Make an empty collection for cosine similarity; `manifest` is kept with it.
+def create_store(folder: Path, collection: str, manifest: Manifest, *,
+                 neighbors: int | None = None) -> Store:
+    """Make an empty collection; `manifest` is kept with it.
+
+    Args:
+        neighbors: links of each chunk in the index's graph; None: Chroma's default. More of
+            them cost memory, and find chunks that are hard to reach.
 
     Raises:
         StoreError: the name is taken or not allowed, or the folder cannot be written.
     """
-    where = _where(folder, collection)
+    where = where_of(folder, collection)
     folder.mkdir(parents=True, exist_ok=True)
-    client = _client(folder)
-    with _explained(where):
+    require_room(folder)
+    client = connect(folder)
+    index: dict[str, Any] = {"space": manifest.distance}
+    if neighbors is not None:
+        index |= {"max_neighbors": neighbors, "ef_construction": 8 * neighbors}
+    with explained(where):
         made = client.create_collection(
-            collection, embedding_function=None, metadata={_KEY: manifest.as_text()},
-            configuration={"hnsw": {"space": "cosine"}})
-    return Store(client, made, where)
+            collection, embedding_function=None, metadata={KEY: manifest.as_text()},
+            configuration={"hnsw": index})
+    return Store(client, made, folder, where)
 
 
 def exists(folder: Path, collection: str) -> bool:
     """Whether the store has this collection."""
     if not (folder / "chroma.sqlite3").is_file():
         return False
-    with _explained(_where(folder, collection)), contextlib.closing(_client(folder)) as client:
-        return collection in [found.name for found in client.list_collections()]
+    with contextlib.closing(connect(folder)) as client:
+        return current(client, collection, where_of(folder, collection)) is not None
 
 
-def peek(folder: Path, collection: str) -> int | None:
-    """The number of chunks, without importing chromadb (which costs half a second).
-
-    None when it cannot be told this way: Chroma's tables are its own affair, so whoever
-    gets None opens the store.
-    """
-    path = folder / "chroma.sqlite3"
-    if not path.is_file():
-        return None
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro",
-                                                uri=True, timeout=1)) as connection:
-            row = connection.execute(
-                "SELECT c.id, (SELECT count(*) FROM embeddings e JOIN segments s "
-                "ON e.segment_id = s.id WHERE s.collection = c.id) "
-                "FROM collections c WHERE c.name = ?", (collection,)).fetchone()
-    except sqlite3.Error:
-        return None
-    return None if row is None else int(row[1])
+def current(client: Any, collection: str, where: str) -> Any | None:
+    """Chroma's collection of that name, or the one that is complete and about to take it."""
+    staged = staged_name(collection)
+    with explained(where):
+        found = {held.name: held for held in client.list_collections()}
+        if staged in found and (found[staged].metadata or {}).get(READY):
+            return client.get_collection(staged, embedding_function=None)
+        return (client.get_collection(collection, embedding_function=None)
+                if collection in found else None)
 
 
-def _where(folder: Path, collection: str) -> str:
+def staged_name(collection: str) -> str:
+    """Name of the collection that is built to take the place of `collection`."""
+    return f"phi3kit-staged-{sha256_bytes(collection.encode())[:32]}"
+
+
+def where_of(folder: Path, collection: str) -> str:
+    """The collection as messages name it."""
     return f"{folder}, collection '{collection}'"
 
 
-def _client(folder: Path) -> Any:
-    with _explained(str(folder)):
+def connect(folder: Path) -> Any:
+    """Chroma's client of the store in `folder`, which is made if it is missing."""
+    with explained(str(folder)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import chromadb
@@ -254,24 +287,6 @@ def _client(folder: Path) -> Any:
             path=str(folder.resolve()), settings=Settings(anonymized_telemetry=False))
 
 
-def _passage(id_: str, text: str, meta: Mapping[str, Any], score: float | None) -> Passage:
-    return Passage(id=id_, text=text, source=meta["source"], start=int(meta["start"]),
-                   end=int(meta["end"]), page=meta.get("page"), heading=meta.get("heading", ""),
-                   sha256=meta["sha256"], score=score)
-
-
-@contextlib.contextmanager
-def _explained(where: str) -> Iterator[None]:
-    """Chroma's errors, SQLite's and those of its Rust part become one line."""
-    try:
-        yield
-    except (StoreError, KeyboardInterrupt, SystemExit, ImportError):
-        raise
-    except BaseException as error:
-        # A panic of the Rust part is no Exception; anything else of that kind is not ours.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise StoreError(f"Chroma cannot do it ({first[:200]})", where=where,
-                         mend="If the store is damaged, delete its folder and run phi3kit ingest "
-                              "again") from error
+def _rows(page: Mapping[str, Any]) -> list[Row]:
+    return [Row(id_, meta["above"], text, places_of(meta)) for id_, text, meta
+            in zip(page["ids"], page["documents"], page["metadatas"], strict=True)]

@@ -39,7 +39,7 @@ class Found:
         """Note that what lies at `source` cannot be used; once, however often it is named."""
         if source in self.kept:
             return
-        self.failed.append(Failure(source, why))
+        self.failed.append(Failure(_shown(source), why))
         self.kept.append(source)
 
     def covers(self, source: str) -> bool:
@@ -87,8 +87,8 @@ def walk(paths: Sequence[str], store: Path) -> Found:
             found.roots.append(source)
             _walk_folder(path, path.resolve(), store, found)
         elif not supported(path):
-            found.fail(source, f"no reader for '{path.suffix}' files; there are readers for "
-                               f"{' '.join(extensions())}")
+            found.fail(source, f"no reader for '{_shown(path.suffix)}' files; there are readers "
+                               f"for {' '.join(extensions())} and source code")
         else:
             _take(path, source, found)
     return found
@@ -113,7 +113,7 @@ def _walk_folder(folder: Path, root: Path, store: Path, found: Found) -> None:
         elif supported(path):
             _take(path, source_of(path), found)
         else:
-            found.skipped[path.suffix.lower() or path.name] += 1
+            found.skipped[_shown(path.suffix.lower() or path.name)] += 1
 
 
 def _follow(link: Path, root: Path, found: Found) -> bool:
@@ -138,8 +138,7 @@ def _follow(link: Path, root: Path, found: Found) -> bool:
 
 def _take(path: Path, source: str, found: Found) -> None:
     if not source.isprintable():
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in source)
-        found.fail(shown, "the name is not printable UTF-8; rename the file to cite it")
+        found.fail(source, "the name is not printable UTF-8; rename the file to cite it")
         return
     try:
         mode = path.stat().st_mode
@@ -151,6 +150,11 @@ def _take(path: Path, source: str, found: Found) -> None:
         found.fail(source, f"{kind}, not a file")
         return
     found.files[source] = path
+
+
+def _shown(name: str) -> str:
+    """A name as text that neither breaks a line nor moves the cursor, whatever is in it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
 
 
 def _under(source: str, root: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
 from phi3kit.errors import ModelError
@@ -53,3 +55,9 @@ def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         if label.strip() in ("flags", "Features"):
             return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(value.split())
     return False
+
+
+def has_gpu() -> bool:
+    """Whether torch may find a GPU here, told without importing torch, which takes seconds."""
+    return sys.platform == "darwin" or Path("/dev/nvidiactl").exists() or (
+        sys.platform == "win32" and shutil.which("nvidia-smi") is not None)

@@ -113,6 +113,10 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
         ModelError: unknown name, hub not reachable, pickled, damaged or incomplete weights,
             an architecture that transformers does not have, a device that is not there.
     """
+    if settings.endpoint is not None:
+        raise ModelError("the model is on a server, and this needs its weights here",
+                         where="model.endpoint",
+                         mend="Leave out model.endpoint and name a local model with --model")
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 

@@ -33,19 +33,20 @@ _NF4_LEAST_ERROR = 0.05  # below it, nothing was rounded to 16 values
 
 def run_checks() -> Iterator[Check]:
     """Every check in turn; the slow ones (torch, the packaged model) come last."""
-    yield from (_guarded(name, check) for name, check in (
+    yield from (guarded(name, check) for name, check in (
         ("Python", _python), ("processor", _processor), ("memory", _memory), ("disk", _disk),
         ("settings", _settings), ("Chroma", _chroma), ("model hub", _hub),
     ))
     if sys.stderr.isatty():
         note("importing torch and loading the packaged models (seconds) …")
-    yield from (_guarded(name, check) for name, check in (
+    yield from (guarded(name, check) for name, check in (
         ("torch", _torch), ("CUDA GPU", _cuda), ("4-bit NF4", _nf4),
         ("packaged embedder", _embedder), ("packaged model", _packaged_model),
     ))
 
 
-def _guarded(name: str, check: Callable[[], Check]) -> Check:
+def guarded(name: str, check: Callable[[], Check]) -> Check:
+    """The check's result; one that crashes is a failed check with its error."""
     try:
         return check()
     except Phi3kitError as error:

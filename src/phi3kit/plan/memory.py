@@ -46,6 +46,7 @@ _NF4_BITS = 4 + 0.127
 _CONTEXT_BYTES = int(0.8 * 2**30)
 _FRAGMENTATION = 0.05
 _MOST_CARDS = 1024
+_MOST_ROWS = 65_536  # what finetune.batch_size takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,16 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
     if gpu_memory_gb is not None and not fits:
         advice = _advice(shape, method, step, gpu_memory_gb)
     gathered = _gathered(shape, method)
+    batch_that_fits = longest = None
+    if gpu_memory_gb is not None:
+        batch_that_fits = largest_batch(shape, method, step, memory_gb=gpu_memory_gb)
+        longest = longest_context(shape, method, step, memory_gb=gpu_memory_gb)
     return MemoryPlan(
         model=shape.name, parameters=shape.parameters, method=method, context=context,
         batch=batch, parts=parts, total=total,
         gpus={f"{card}": gpus_needed(parts, card, gathered) for card in CARDS_GB},
-        fits=fits, advice=advice, assumptions=_assumptions(shape, method, step))
+        fits=fits, advice=advice, assumptions=_assumptions(shape, method, step),
+        largest_batch=batch_that_fits, longest_context=longest)
 
 
 def adapter_parameters(shape: Shape, rank: int) -> int:
@@ -219,6 +225,17 @@ def longest_context(shape: Shape, method: Method, step: Step, *, memory_gb: floa
                            key=lambda context: _total_gb(shape, method,
                                                          replace(step, context=context)))
     return steps[fitting - 1] if fitting else None
+
+
+def largest_batch(shape: Shape, method: Method, step: Step, *, memory_gb: float) -> int | None:
+    """The most rows of the step's context that fit; None if not even one does.
+
+    Args:
+        step: what else is fixed; its own batch does not matter.
+    """
+    fitting = bisect_right(range(1, _MOST_ROWS + 1), memory_gb,
+                           key=lambda batch: _total_gb(shape, method, replace(step, batch=batch)))
+    return fitting or None
 
 
 def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:

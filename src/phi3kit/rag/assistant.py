@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, ModelError
 from phi3kit.rag.citations import CheckedText, Checker, check
 from phi3kit.rag.prompt import ABSTENTION, build, is_abstention
 from phi3kit.records import Answer, Message, Passage
@@ -88,18 +88,23 @@ class Assistant:
                 on_batch=on_batch)
         return [answers[i] for i in range(len(prompts))]
 
-    def stream(self, question: str) -> Iterator[str]:
+    def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str]:
         """Answer one question piece by piece; afterwards `last` is the whole answer.
 
         The pieces hold checked citations only, and joined they are `last.text`. Closing the
         iterator stops the model.
+
+        Args:
+            history: earlier turns, user and assistant in turn. Passages are searched for with
+                the last of its questions too, for "and how often?" finds nothing by itself.
+                What the context has no room for is left out, the oldest first.
 
         Raises:
             DataError: the question is empty, or longer than the model's context.
         """
         started = time.perf_counter()
         self.last = None
-        prompt = self._prepare([question])[0]
+        prompt = self._prepare([question], history)[0]
         if prompt.error:
             raise DataError(prompt.error)
         if prompt.messages is None:
@@ -126,27 +131,35 @@ class Assistant:
                        for content in ("", written))
         return full - empty
 
-    def _prepare(self, questions: Sequence[str]) -> list[_Prompt]:
+    def _prepare(self, questions: Sequence[str],
+                 history: Sequence[Message] = ()) -> list[_Prompt]:
         if self._retriever is None:
-            return [self._fit(question, None) for question in questions]
-        found = self._retriever.retrieve(questions, self._ask.passages, self._ask.min_similarity)
-        return [self._fit(question, passages)
+            return [self._fit(question, None, history) for question in questions]
+        before = next((m["content"] for m in reversed(history) if m["role"] == "user"), "")
+        found = self._retriever.retrieve([f"{before}\n{q}".strip() for q in questions],
+                                         self._ask.passages, self._ask.min_similarity)
+        return [self._fit(question, passages, history)
                 for question, passages in zip(questions, found, strict=True)]
 
-    def _fit(self, question: str, passages: tuple[Passage, ...] | None) -> _Prompt:
-        """The prompt with as many of the passages as the context leaves room for."""
+    def _fit(self, question: str, passages: tuple[Passage, ...] | None,
+             history: Sequence[Message]) -> _Prompt:
+        """The prompt with as much of history and passages as the context leaves room for."""
         if not question.strip():
             return _Prompt(question, (), None, error="the question is empty")
         room = self._generator.context - self._ask.max_new_tokens
-        shown = passages
+        shown, earlier = passages, list(history)
         while shown is None or shown:
-            messages = build(question, shown, instruction=self._ask.instruction)
+            system, asked = build(question, shown, instruction=self._ask.instruction)
+            messages = [system, *earlier, asked]
             tokens = self._generator.count_tokens(messages)
             if tokens <= room:
                 return _Prompt(question, shown or (), messages, tokens)
-            if not shown:
+            if earlier:
+                earlier = earlier[2:]
+            elif shown:
+                shown = shown[:-1]
+            else:
                 break
-            shown = shown[:-1]
         if not passages and passages is not None:
             return _Prompt(question, (), None)
         return _Prompt(question, (), None, error=(
@@ -164,13 +177,27 @@ def open_assistant(settings: Settings, *, use_rag: bool = True) -> Assistant:
         StoreError: the collection is missing or was built with another embedder.
         ModelError: model or adapter cannot be found, loaded or combined.
     """
-    from phi3kit.models.generate import open_generator
     from phi3kit.rag.retrieve import open_retriever
 
     # The retriever first: what it can find wrong is found in a second, not after loading.
     retriever = open_retriever(settings) if use_rag else None
-    adapter = Path(settings.ask.adapter) if settings.ask.adapter else None
-    return Assistant(open_generator(settings.model, adapter=adapter), retriever, settings.ask)
+    return Assistant(_open_generator(settings), retriever, settings.ask)
+
+
+def _open_generator(settings: Settings) -> Generator:
+    if settings.model.endpoint is None:
+        from phi3kit.models.generate import open_generator
+
+        adapter = Path(settings.ask.adapter) if settings.ask.adapter else None
+        return open_generator(settings.model, adapter=adapter)
+    from phi3kit.models.endpoint import EndpointGenerator
+
+    if settings.ask.adapter:
+        raise ModelError("an adapter cannot be put on a server's model from here",
+                         where="ask.adapter",
+                         mend="Let the server load it and name it with --model, or leave out "
+                              "model.endpoint")
+    return EndpointGenerator(settings.model)
 
 
 def _unasked(prompt: _Prompt, seconds: float) -> Answer:

@@ -10,6 +10,7 @@ from phi3kit.files import write_atomic
 from phi3kit.records import ArmSummary, Comparison, Row
 from phi3kit.report import comparison_text as words
 from phi3kit.report.markdown import comparison_markdown
+from phi3kit.report.page import render
 from phi3kit.report.plots import STYLES, arms_plot, kinds_plot
 
 # The markers of the plots, 12 by 12, for the key below them.
@@ -36,17 +37,12 @@ def write_reports(comparison: Comparison, html: Path | None = None) -> Path:
 
 def render_comparison(comparison: Comparison) -> str:
     """The page. Whatever comes from documents, questions or models is escaped."""
-    import jinja2
     import markupsafe
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("phi3kit.report"), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    css = environment.loader.get_source(environment, "comparison.css")[0]  # type: ignore[union-attr]
     arms = words.ranked(comparison)
     own = markupsafe.Markup
-    return environment.get_template("comparison.html.j2").render(
-        css=own(css),
+    return render(
+        "comparison.html.j2", "comparison.css", style_attributes=True,
         heading=heading(comparison),
         verdict=comparison.verdict,
         fate=words.fate(comparison),

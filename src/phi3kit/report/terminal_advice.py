@@ -1,55 +1,43 @@
-"""The advice on one screen, and the same content as Markdown."""
+"""The advice on one screen: what weighs most of everything that the other views hold whole."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from phi3kit.records import Advice, Reason
+from phi3kit.records import Advice, Measured, Reason
+from phi3kit.report import advice_text as words
+from phi3kit.report.comparison_text import spread
+from phi3kit.report.markdown_advice import markdown as markdown
 
 _WIDTH = 80
-# Paired yes/no outcomes, 5% level, 80% power, the options differing on 30% of the questions:
-# (1.96 + 0.84)^2 * 0.3 / 0.1^2 = 235 (Connor 1987, sample size for McNemar's test).
-_QUESTIONS = 240
-NAMES = {"base": "base: prompting alone", "rag": "rag: retrieve", "finetune": "finetune",
-         "both": "both: retrieve and fine-tune"}
+_REASONS = _REVERSALS = _MISSING = 3
+_MEASURED = 8
+# A sentence that only illustrates is cut rather than wrapped, so that the rest stays in view.
+_CUT = 78
+
+Line = tuple[str, str]
 
 
 def print_advice(advice: Advice) -> None:
     """Show the advice on stdout, at most 80 columns wide."""
+    advice = words.cleaned(advice)
     console = open_console()
+    styles = {"title": "bold", "head": "bold", "alarm": "bold red", "command": "cyan",
+              "more": "dim"}
     for kind, line in _lines(advice):
-        style = {"title": "bold", "head": "bold", "command": "cyan"}.get(kind, "")
         indent = "" if kind in ("title", "head") else "    " if kind == "more" else "  "
-        put(console, line, style=style, indent=indent, whole=kind == "command")
-
-
-def markdown(advice: Advice) -> str:
-    """The advice as Markdown, ending in a line feed."""
-    out: list[str] = []
-    last = ""
-    for kind, line in _lines(advice):
-        if (kind == "command") != (last == "command"):
-            out.append("```")
-        if kind in ("title", "head"):
-            out.append(f"{'' if not out else chr(10)}{'#' if kind == 'title' else '##'} {line}\n")
-        elif kind == "command":
-            out.append(line)
-        else:
-            out.append(f"{'  ' if kind == 'more' else ''}- {_escaped(line)}")
-        last = kind
-    if last == "command":
-        out.append("```")
-    return "\n".join(out) + "\n"
+        put(console, line, style=styles.get(kind, ""), indent=indent, whole=kind == "command")
 
 
 def print_what_if(before: Advice, after: Advice, changes: Mapping[str, Any]) -> None:
-    """Show what other answers would change: recommendation, shares, rules."""
+    """Show what other answers would change: recommendation, shares, costs, rules."""
+    before, after = words.cleaned(before), words.cleaned(after)
     console = open_console()
-    asked = ", ".join(f"{name} = {_word(value)}" for name, value in changes.items())
+    asked = ", ".join(f"{name} = {words.word(value)}" for name, value in changes.items())
     flip = before.recommendation != after.recommendation
     put(console, f"With {asked}: {after.recommendation}"
          + (f" instead of {before.recommendation}" if flip else ", as before"), style="bold")
@@ -57,76 +45,143 @@ def print_what_if(before: Advice, after: Advice, changes: Mapping[str, Any]) -> 
          f"{_decided(before)} -> {_decided(after)}", indent="  ")
     for option in before.scores:
         put(console, f"{option:<9} {before.scores[option]:>4.0%} -> "
-            f"{after.scores[option]:>4.0%}", indent="  ")
+            f"{after.scores.get(option, 0.0):>4.0%}", indent="  ")
+    for line in _changed_costs(before, after):
+        put(console, line, indent="  ")
+    if before.method != after.method:
+        put(console, f"tuning by {_method(before)} -> {_method(after)}", indent="  ")
     old = {reason.rule: reason for reason in before.reasons}
     new = {reason.rule: reason for reason in after.reasons}
     for rule in [*old, *(r for r in new if r not in old)]:
         was, now = old.get(rule), new.get(rule)
-        if (was.effects if was else None) != (now.effects if now else None):
-            put(console, f"rule {rule}: {_effects(was)} -> {_effects(now)}", indent="  ")
+        if _effects_of(was) != _effects_of(now):
+            put(console, f"rule {rule}: {words.effects(was)} -> {words.effects(now)}",
+                indent="  ")
 
 
-def _lines(advice: Advice) -> list[tuple[str, str]]:
-    """(kind, text) of every line: title, head, line, more, command."""
-    sure = f"{advice.confidence:.0%}"
-    if advice.decided:
-        lines = [("title", f"Advice: {NAMES[advice.recommendation]}"),
-                 ("line", f"decided; advice with this margin was acceptable in about {sure} "
-                          "of the published cases")]
-    else:
-        lines = [("title", f"Advice: measure (leaning to {NAMES[advice.recommendation]})"),
-                 ("line", f"not decided; with this margin about {sure} were right: only "
-                          f"measuring can tell, with about {_QUESTIONS} questions to see a "
-                          "difference of 10 points")]
-    lines += [("line", "shares: " + "  ".join(f"{o} {s:.0%}" for o, s in advice.scores.items()))]
-    lines += [("line", f"contradiction: {c}") for c in advice.contradictions]
-    lines.append(("head", "Why"))
-    if not advice.reasons:
-        lines.append(("line", "nothing is answered yet; no rule applies"))
-    for reason in advice.reasons[:3]:
-        lines.append(("line", f"{reason.rule} ({', '.join(reason.because)}): {reason.statement}"))
-        lines.append(("more", _evidence(reason)))
+def _lines(advice: Advice) -> Iterator[Line]:
+    """(kind, text) of every line: title, head, alarm, line, more, command."""
+    yield "title", f"Advice: {words.heading(advice)} – {words.sure(advice)}"
+    for contradiction in advice.contradictions:
+        yield "alarm", f"contradiction: {contradiction}"
+    yield "line", words.standing(advice)
+    yield from _comparison(advice)
+    yield "line", "shares: " + "  ".join(f"{o} {s:.0%}" for o, s in advice.scores.items())
+    yield from _why(advice)
     if advice.reverse_when:
-        lines.append(("head", "What would reverse it"))
-        lines += [("line", f"{', and '.join(r.changes)}: {r.recommendation}")
-                  for r in advice.reverse_when[:3]]
+        yield "head", "What would reverse it"
+        for item in advice.reverse_when[:_REVERSALS]:
+            yield "line", words.reversal(item)
     telling = [m for m in advice.missing if m.weight > 0]
     if telling:
-        lines.append(("head", "Unanswered, the most telling first"))
-        lines += [("line", f"{m.field} (moves {m.weight:.0%}): {m.question}") for m in telling[:3]]
+        yield "head", "Unanswered, the most telling first"
+        for m in telling[:_MISSING]:
+            yield "line", _cut(f"{m.field} (moves {m.weight:.0%}): {m.question}")
+    yield from _measured(advice)
+    yield from _costs(advice)
+    yield from _next(advice)
+
+
+def _comparison(advice: Advice) -> Iterator[Line]:
+    seen = advice.comparison
+    if seen is None:
+        return
+    yield "head", f"Measured in {seen.run}"
+    yield "line", " ".join(words.outcome(advice))
+    arms = [f"{arm} {spread(found)}" for arm, found in words.arms(advice)]
+    # Two to a line: an interval that is wrapped in its middle is misread.
+    yield from (("line", "; ".join(arms[i:i + 2])) for i in range(0, len(arms), 2))
+    for requirement in seen.requirements:
+        yield "line", f"beyond the score: {requirement}"
+
+
+def _why(advice: Advice) -> Iterator[Line]:
+    seen = advice.comparison
+    yield "head", "Why" if seen is None else f"Why the rules argue for {seen.argued}"
+    foremost = words.foremost(advice, _REASONS)
+    if not foremost:
+        yield "line", ("no rule that applies speaks for it" if advice.reasons else
+                       "nothing is answered yet; no rule applies")
+    for item in foremost:
+        yield from _reason(item)
+    against = words.heaviest_against(advice)
+    if against is not None:
+        yield "head", "What speaks against it"
+        yield from _reason(against)
+
+
+def _reason(item: words.Weighed) -> Iterator[Line]:
+    because = f" ({', '.join(item.reason.because)})" if item.reason.because else ""
+    yield "line", f"{item.reason.rule}{because}: {item.reason.statement}"
+    if item.strongest:
+        yield "more", f"{item.strongest} ({item.cases})"
+    else:
+        yield "more", f"source: {item.reason.source}"
+
+
+def _measured(advice: Advice) -> Iterator[Line]:
+    if not advice.measured:
+        return
+    yield "head", "Answers found in your data"
+    # Where the user and the data disagree comes first: there the user may be wrong.
+    disputed = sorted(advice.measured, key=lambda item: not _disputed(item))
+    for item in disputed[:_MEASURED]:
+        yield "line", _cut(f"{words.told(item)}: {item.how}")
+    if len(disputed) > _MEASURED:
+        yield "line", (f"and {len(disputed) - _MEASURED} more: --markdown and --html "
+                       "show all of them")
+
+
+def _disputed(item: Measured) -> bool:
+    return item.given is not None and item.given != item.value
+
+
+def _costs(advice: Advice) -> Iterator[Line]:
+    if not advice.costs and not advice.method:
+        return
+    yield "head", "What it costs" if advice.costs else "How to tune"
+    for options, item in words.costs(advice):
+        yield "line", words.cost(options, item)
     if advice.method:
-        name = {"lora": "LoRA", "qlora": "QLoRA"}[advice.method]
-        lines += [("head", name), ("line", f"{advice.method_why} (rule adapter-method)")]
-    lines.append(("head", "Next" if advice.decided else "Next: measure"))
-    lines += [("command", command) for command in advice.next]
-    return lines
+        yield "line", (f"{words.METHODS[advice.method]}: {advice.method_why} "
+                       "(rule adapter-method)")
 
 
-def _evidence(reason: Reason) -> str:
-    """One case for and one against, as far as there are."""
-    sides = [next((e for e in reason.evidence if e.startswith(side)), "")
-             for side in ("for", "against")]
-    return "; ".join(side for side in sides if side) or f"source: {reason.source}"
+def _next(advice: Advice) -> Iterator[Line]:
+    yield "head", "Next" if advice.decided else "Next: measure"
+    commands = words.commands(advice)
+    if advice.settle is not None:
+        yield "line", words.settling(advice.settle)
+        # One comparison is enough on a screen: the one that settles it.
+        commands = [c for c in commands if c == advice.settle.command
+                    or not c.startswith("phi3kit compare")]
+    for command in commands:
+        yield "command", command
 
 
-def _effects(reason: Reason | None) -> str:
-    if reason is None:
-        return "silent"
-    return " ".join(f"{o} {e:+.1f}" for o, e in reason.effects.items() if e) or "0"
+def _changed_costs(before: Advice, after: Advice) -> Iterator[str]:
+    old = {(item.option, item.what): words.figure(item) for item in before.costs}
+    new = {(item.option, item.what): words.figure(item) for item in after.costs}
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield (f"{key[0]}, {key[1]}: {old.get(key, 'not counted')} -> "
+                   f"{new.get(key, 'not counted')}")
+
+
+def _effects_of(reason: Reason | None) -> Mapping[str, float] | None:
+    return reason.effects if reason else None
+
+
+def _method(advice: Advice) -> str:
+    return words.METHODS[advice.method] if advice.method else "none"
 
 
 def _decided(advice: Advice) -> str:
     return "decided" if advice.decided else "undecided"
 
 
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "unknown" if value is None else str(value)
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{c}" if c in "\\`*_<>[]|" else c for c in text)
+def _cut(text: str) -> str:
+    return text if len(text) <= _CUT else f"{text[:_CUT - 1].rsplit(' ', 1)[0]} …"
 
 
 def open_console() -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import typer
 
@@ -43,6 +44,24 @@ def print_sources(answer: Answer, *, closed_book: bool = False) -> None:
         # On stdout: who pipes the answer on must not lose that it is not one.
         typer.echo(f"\nI do not know: none of the {len(answer.passages)} passages shown holds "
                    "the answer above.")
+
+
+def print_passages(passages: Sequence[Passage], min_similarity: float) -> None:
+    """Show passages with their scores and places, whole.
+
+    Args:
+        min_similarity: below it `ask` says that it does not know; said where it would.
+    """
+    if not passages:
+        typer.echo("No passage shares anything with the question.")
+    for number, passage in enumerate(passages, start=1):
+        typer.echo(f"[{number}] {passage.score or 0.0:.2f}  {_one_line(passage.place)}")
+        for line in plain(passage.text).splitlines():
+            if line.strip():
+                typer.echo(f"    {line.rstrip()}")
+    if passages and max(p.score or 0.0 for p in passages) < min_similarity:
+        note(f"no passage reaches ask.min_similarity ({min_similarity:g}): `phi3kit ask` would "
+             "say that it does not know")
 
 
 def plain(text: str) -> str:

@@ -16,7 +16,7 @@ def print_rule(rule: Mapping[str, Any]) -> None:
     put(console, f"source: {rule['source']}; weight {rule['weight']:g}", indent="  ")
     put(console, "Adds, the first line that holds", style="bold")
     if not rule["grades"]:
-        put(console, "nothing to the options; it chooses the method of tuning", indent="  ")
+        put(console, "nothing to the options; it chooses how a model is tuned", indent="  ")
     for grade in rule["grades"]:
         adds = "  ".join(f"{o} {e:+.2f}" for o, e in grade["effects"].items() if e) or "nothing"
         put(console, f"{', '.join(grade['when'])}: {adds}", indent="  ")
@@ -37,13 +37,17 @@ def print_validation(result: Mapping[str, Any]) -> None:
     """Show accuracy and coverage of the rules, what was tried instead, and the confusion."""
     console = open_console()
     rules = result["rules"]
-    put(console, f"{result['cases']} published cases; right: the recommendation is acceptable",
+    put(console, f"{result['cases']} published cases of {result['studies']} studies; right: the "
+        "recommendation is acceptable",
         style="bold")
     put(console, result["note"], indent="  ")
-    rows = [("these rules", rules)]
+    rows = [("these rules, held-out studies", rules)]
+    rows += [(f"  {name} among them", row) for name, row in result["by_round"].items()]
+    rows += [("weights fitted, in-sample", result["in_sample"]),
+             ("all weights 1, in-sample", result["unfitted"])]
     rows += [(f"fitted, {name}, held-out studies", row)
              for name, row in result["fitted_cross_validated"].items()]
-    rows += [("effects cut to their signs", result["only_the_signs"])]
+    rows += [("effects cut to their signs, in-sample", result["only_the_signs"])]
     rows += [(f"signs, sizes fitted, {name}, held-out", row)
              for name, row in result["signs_fitted_cross_validated"].items()]
     rows += list(result["baselines"].items())

@@ -10,13 +10,15 @@ from phi3kit.ingest.document import Document, joined
 from phi3kit.ingest.readers.decode import decode
 
 _DELIMITERS = ",;\t|"
+_COLUMNS = 16_384  # as many as a spreadsheet can have
 
 
 def read(data: bytes) -> Document:
     """The rows, as "column: value" lines; the first row names the columns.
 
     Raises:
-        DataError: no row below the names, or quotes that never close.
+        DataError: no row below the names, more columns than any table has, or quotes that
+            never close.
     """
     text = decode(data)
     # One bad quote must not swallow the rest of the file as one enormous field.
@@ -25,12 +27,22 @@ def read(data: bytes) -> Document:
                       skipinitialspace=True)
     try:
         names = [name.strip() for name in next(rows, [])]
-        lines = [line for row in rows if (line := _line(names, row))]
+        _refuse_wide(names, rows.line_num)
+        lines = []
+        for row in rows:
+            _refuse_wide(row, rows.line_num)
+            if line := _line(names, row):
+                lines.append(line)
     except csv.Error as error:
         raise DataError(f"line {rows.line_num}: {error}") from error
     if not lines:
         raise DataError("no rows below the names of the columns")
     return joined([(line, None) for line in lines])
+
+
+def _refuse_wide(row: list[str], number: int) -> None:
+    if len(row) > _COLUMNS:
+        raise DataError(f"line {number}: {len(row):,} columns; at most {_COLUMNS:,} are read")
 
 
 def _line(names: list[str], row: list[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document
+from phi3kit.ingest.readers.archive import open_archive
 from phi3kit.ingest.readers.outline import Outline
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
@@ -22,6 +23,7 @@ def read(data: bytes) -> Document:
     import docx
     from docx.table import Table
 
+    open_archive(data).close()
     outline = Outline()
     try:
         document = docx.Document(io.BytesIO(data))
@@ -30,10 +32,12 @@ def read(data: bytes) -> Document:
                 outline.table(_rows(block))
             else:
                 _paragraph(block, outline)
+    except MemoryError:
+        raise
     except Exception as error:
         # Whatever zip, XML and python-docx raise on a file that is damaged or another format.
         what = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DataError(f"damaged, encrypted, or no Word document ({what[:120]})") from error
+        raise DataError(f"damaged or no Word document ({what[:120]})") from error
     return outline.document()
 
 

@@ -16,6 +16,8 @@ from phi3kit.ingest.readers.outline import Outline
 _CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
 # Below this many characters, the page is more likely all content than mostly menus.
 _SHORT = 20_000
+# Above this many, finding the content takes longer than a file may: all of the page is taken.
+_LONG = 2_000_000
 # Share of a short page's words that may be missing from what was extracted.
 _LOSS = 0.02
 _NO_CONTENT = "//script|//style|//noscript|//template|//nav|//svg|//head"
@@ -27,7 +29,8 @@ def read(data: bytes) -> Document:
     """The main content, found by trafilatura (favouring recall).
 
     A short page of which it drops a heading or more than one word in fifty is taken whole,
-    without scripts and menus: nothing is lost in silence.
+    without scripts and menus: nothing is lost in silence. So is one of over two million
+    characters.
 
     Raises:
         DataError: no HTML, or no content.
@@ -46,7 +49,7 @@ def read(data: bytes) -> Document:
         etree.strip_elements(tree, etree.Comment, etree.ProcessingInstruction, with_tail=False)
         for element in tree.xpath(_NO_CONTENT):
             element.drop_tree()
-        extracted = trafilatura.extract(
+        extracted = "" if len(text) > _LONG else trafilatura.extract(
             html.tostring(tree, encoding="unicode"), output_format="markdown",
             favor_recall=True, include_tables=True, include_formatting=True,
             include_comments=True, deduplicate=False) or ""

@@ -29,7 +29,7 @@ def read(data: bytes) -> Document:
             if reader.is_encrypted and not reader.decrypt(""):
                 raise DataError("the PDF is encrypted", mend="Save it without a password")
             texts = [_clean(page.extract_text()) for page in reader.pages]
-    except (DataError, KeyboardInterrupt):
+    except (DataError, MemoryError):
         raise
     except (DependencyError, FileNotDecryptedError, WrongPasswordError) as error:
         raise DataError("the PDF is encrypted", mend="Save it without a password") from error

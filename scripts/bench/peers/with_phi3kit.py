@@ -1,0 +1,29 @@
+"""The corpus into Chroma with phi3kit: `python with_phi3kit.py CORPUS STORE MODEL TOKENS`.
+
+MODEL is taken from the settings' own default, the packaged MiniLM.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+corpus, store, _, tokens = sys.argv[1:]
+
+import chromadb  # noqa: E402, F401  # the peers import it before their clock starts too
+
+from phi3kit import settings  # noqa: E402
+from phi3kit.ingest.embed import open_embedder  # noqa: E402
+from phi3kit.ingest.reconcile import ingest  # noqa: E402
+
+resolved = settings.load({"ingest.store": store, "ingest.chunk_tokens": int(tokens)}).values
+embedder = open_embedder(resolved.ingest.embedder)
+embedder.encode(["warm"])
+
+started = time.perf_counter()
+report = ingest(resolved, [corpus], embedder=embedder)
+seconds = time.perf_counter() - started
+if report.failed:
+    sys.exit(f"{report.failed[0]}")
+print(json.dumps({"chunks": report.chunks, "seconds": seconds,
+                  "files": sum(path.is_file() for path in Path(corpus).iterdir())}))

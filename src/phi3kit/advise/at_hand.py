@@ -1,0 +1,64 @@
+"""What the user has named: the project's settings, documents, examples, a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from phi3kit.plan.shapes import Shape
+from phi3kit.records import OPTIONS, Comparison, Option
+from phi3kit.runs import read_run
+from phi3kit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What costs are counted for and commands are written with.
+
+    Attributes:
+        settings: the project's; costs follow from its passages, chunks and epochs.
+        corpus: files and folders named as documents.
+        dataset: the file of examples; "" when none was named.
+        example_tokens: mean tokens of an example of it, request and answer; 0 when unknown.
+        model: the base as it was named; "" when none was.
+        shape: that model's shape.
+        questions: the held-out questions of a comparison that was made; "" without one.
+        adapter: what its tuned options answered with; "" if none did.
+        tried: the options that it ran: what these need is there already.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    corpus: tuple[str, ...] = ()
+    dataset: str = ""
+    example_tokens: float = 0.0
+    model: str = ""
+    shape: Shape | None = None
+    questions: str = ""
+    adapter: str = ""
+    tried: tuple[Option, ...] = ()
+
+    def meant_by(self, answers: Mapping[str, Any]) -> AtHand:
+        """The same without the named model, when the answers are about another size."""
+        size = answers.get("model_size_b")
+        if self.shape is not None and size is not None and (
+                abs(self.shape.parameters / 1e9 - size) <= 0.01 * size):
+            return self
+        return replace(self, model="", shape=None)
+
+    def after(self, comparison: Comparison) -> AtHand:
+        """The same with what a finished comparison was made from, as its run folder tells.
+
+        Raises:
+            RunError: the folder is no run folder.
+        """
+        used = read_run(Path(comparison.run)).get("settings") or {}
+
+        def name(key: str) -> str:
+            value = (used.get(key) or {}).get("value")
+            return value if isinstance(value, str) else ""
+
+        ran = {arm.arm for arm in comparison.arms}
+        return replace(self, questions=name("compare.questions"), adapter=name("ask.adapter"),
+                       tried=tuple(option for option in OPTIONS if option in ran))

@@ -1,0 +1,65 @@
+"""A file's examples as requests and answers, each once, in an order of their own."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from phi3kit.records import Failure
+
+_APART = re.compile(r"[^\w]+")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Pair:
+    """What is said to the model (every turn before the last) and what it is to answer."""
+
+    request: str
+    answer: str
+    source_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Examples to measure.
+
+    Attributes:
+        pairs: the different ones, ordered by text, so that no measure depends on the
+            order of the lines.
+        usable: how many the file holds, copies included.
+        failures: what could not be used.
+    """
+
+    pairs: tuple[Pair, ...]
+    usable: int
+    failures: tuple[Failure, ...] = ()
+
+
+def read_dataset(path: Path) -> Dataset:
+    """Read `path` as `finetune` does.
+
+    Raises:
+        DataError: the file is missing or holds no examples in a known format.
+    """
+    from phi3kit.finetune.examples import read_examples
+
+    read = read_examples(path)
+    pairs: dict[tuple[str, str], Pair] = {}
+    for example in read.examples:
+        request = "\n".join(turn["content"] for turn in example.messages[:-1])
+        pair = Pair(request, example.messages[-1]["content"].strip(), example.source_ids)
+        key = (_blanks(request), _blanks(pair.answer))
+        # Of copies that differ in their sources or blanks, the same one whatever the order.
+        pairs[key] = min(pairs.get(key, pair), pair, key=lambda p: (-len(p.source_ids), p))
+    return Dataset(tuple(sorted(pairs.values())), len(read.examples), read.failures)
+
+
+def normal(text: str) -> str:
+    """`text` in lower case, without punctuation, its words one blank apart."""
+    return _APART.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def _blanks(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())

@@ -1,0 +1,46 @@
+"""What goes wrong inside Chroma, in one line of ours, or is kept from going wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from phi3kit.errors import StoreError
+
+# Chroma rewrites its index in place, and one that does not fit is lost (see `mend`): a write
+# needs this much room, and some times what it writes, for the database and its journal.
+_ROOM = 16 * 2**20
+_TIMES = 4
+
+
+def require_room(folder: Path, size: int = 0) -> None:
+    """Refuse a write that would fill the disk.
+
+    Args:
+        size: bytes that are to be written.
+
+    Raises:
+        StoreError: there is not enough room.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < _ROOM + _TIMES * size:
+        raise StoreError(f"the disk is full: {free / 2**20:.0f} MiB are left", where=str(folder),
+                         mend="Make room, then run phi3kit ingest again: it goes on from here")
+
+
+@contextlib.contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Chroma's errors, SQLite's and those of its Rust part become one line."""
+    try:
+        yield
+    except (StoreError, KeyboardInterrupt, SystemExit, ImportError):
+        raise
+    except BaseException as error:
+        # A panic of the Rust part is no Exception; anything else of that kind is not ours.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise StoreError(f"Chroma cannot do it ({first[:200]})", where=where,
+                         mend="If the store is damaged, run phi3kit ingest --rebuild") from error

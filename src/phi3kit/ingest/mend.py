@@ -1,0 +1,82 @@
+"""A collection whose index cannot be read, embedded anew from the texts that it holds.
+
+Chroma 1.5 writes an index's files in place. Killed in the middle, or on a disk that filled up
+meanwhile, it leaves files that it cannot load, and with them goes every vector. Texts and
+places lie in its database, whose writes are whole or absent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from phi3kit.ingest.embed import Embedder
+from phi3kit.ingest.faults import explained
+from phi3kit.ingest.peek import vector_segment
+from phi3kit.ingest.store import connect, current, open_store, where_of
+from phi3kit.ingest.swap import publish, stage
+from phi3kit.progress import bar, note
+
+_PAGE = 1000  # vectors per read
+
+
+def readable(folder: Path, collection: str) -> bool:
+    """Whether every vector of the collection can be read.
+
+    Tried in a process of its own: some files that were cut off end the process that reads them.
+    """
+    probe = ("import sys; from pathlib import Path; from phi3kit.ingest.mend import read_all; "
+             "read_all(Path(sys.argv[1]), sys.argv[2])")
+    done = subprocess.run([sys.executable, "-c", probe, str(folder), collection],
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def read_all(folder: Path, collection: str) -> None:
+    """Read every vector of a collection of any version of ours.
+
+    Raises:
+        StoreError: that cannot be done.
+    """
+    where = where_of(folder, collection)
+    with contextlib.closing(connect(folder)) as client:
+        found: Any = current(client, collection, where)
+        with explained(where):
+            for offset in range(0, found.count(), _PAGE):
+                found.get(include=["embeddings"], limit=_PAGE, offset=offset)
+
+
+def drop_index(folder: Path, collection: str) -> None:
+    """Take an index away that cannot be loaded, so that texts and places can be read again."""
+    segment = vector_segment(folder, collection)
+    if segment is not None:
+        shutil.rmtree(folder / segment, ignore_errors=True)
+
+
+def mend(folder: Path, collection: str, embedder: Embedder) -> int:
+    """Embed all texts of a collection anew, beside it, and put the result in its place.
+
+    Args:
+        embedder: the one that the collection was built with.
+
+    Returns:
+        The number of texts.
+
+    Raises:
+        StoreError: the database cannot be read either, or the folder cannot be written.
+    """
+    note(f"the index of '{collection}' cannot be read; its texts are embedded anew")
+    drop_index(folder, collection)
+    with contextlib.closing(open_store(folder, collection)) as old:
+        total = old.count()
+        staged = stage(folder, collection, old.manifest)
+        with contextlib.closing(staged) as new, bar("embedding", total) as advance:
+            for rows in old.all_rows():
+                new.add(rows, embedder.encode([row.embedded for row in rows]))
+                advance(len(rows))
+    publish(folder, collection)
+    return total

@@ -1,0 +1,214 @@
+"""Texts to vectors by a provider's API: OpenAI, Azure OpenAI, Jina, or a compatible server.
+
+Nothing is sent anywhere unless the user names such an embedder; its key is read from the
+environment, and kept nowhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from phi3kit.errors import ModelError
+from phi3kit.files import sha256_bytes
+from phi3kit.progress import Advance
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Tokenizer
+
+# Limits of OpenAI's API are 2,048 texts and 300,000 tokens per request; others allow less.
+_TEXTS = 256
+_TOKENS = 60_000
+_WINDOW = 8191
+# The client waits twice as long after each failure, or as long as the server says.
+_RETRIES = 8
+_TIMEOUT = 120.0
+_AZURE_VERSION = "2024-10-21"
+
+# US dollars per million tokens: the provider's list price when the model came out (January
+# 2024). A hint of what is about to be spent, not a bill.
+_PRICES = {"text-embedding-3-small": 0.02, "text-embedding-3-large": 0.13}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Where texts are sent.
+
+    Attributes:
+        prefix: what the embedder's name begins with.
+        url: the API's base; "" where the environment or the name tells it.
+        key: the environment variable that holds the key.
+    """
+
+    prefix: str
+    url: str
+    key: str
+
+
+PROVIDERS = (Provider("openai:", "https://api.openai.com/v1", "OPENAI_API_KEY"),
+             Provider("azure:", "", "AZURE_OPENAI_API_KEY"),
+             Provider("jina:", "https://api.jina.ai/v1", "JINA_API_KEY"),
+             Provider("http://", "", "PHI3KIT_API_KEY"),
+             Provider("https://", "", "PHI3KIT_API_KEY"))
+
+
+def provider_of(name: str) -> Provider | None:
+    """The provider that an embedder's name means; None for a local model."""
+    return next((p for p in PROVIDERS if name.startswith(p.prefix)), None)
+
+
+class RemoteEmbedder:
+    """An embedding model behind an API.
+
+    Args:
+        name: "openai:MODEL", "azure:DEPLOYMENT", "jina:MODEL" or "URL#MODEL", for example
+            "http://localhost:11434/v1#nomic-embed-text".
+
+    Attributes:
+        fingerprint: of the provider and the model's name: weights behind an API are not
+            seen, so a model that changes under its name is not noticed.
+        window: OpenAI's. Chunks are far shorter.
+
+    Raises:
+        ModelError: no model is named, or the key is missing.
+    """
+
+    window = _WINDOW
+
+    def __init__(self, name: str) -> None:
+        provider = provider_of(name)
+        assert provider is not None
+        self.name = name
+        self._provider = provider
+        if provider.prefix.startswith("http"):
+            self._url, _, self._model = name.partition("#")
+        elif provider.prefix == "azure:":
+            self._url, self._model = os.environ.get("AZURE_OPENAI_ENDPOINT", ""), name[6:]
+        else:
+            self._url, self._model = provider.url, name.removeprefix(provider.prefix)
+        if not self._model:
+            raise ModelError(f"'{name}' names no model", where="ingest.embedder",
+                             mend="Write for example openai:text-embedding-3-small, or "
+                                  "http://localhost:11434/v1#nomic-embed-text")
+        if provider.prefix == "azure:" and not self._url:
+            raise ModelError("the Azure resource is not named", where="ingest.embedder",
+                             mend="Set AZURE_OPENAI_ENDPOINT in the environment")
+        self._key = os.environ.get(provider.key, "")
+        if not self._key and not provider.prefix.startswith("http"):
+            raise ModelError("there is no key for this embedder", where=name,
+                             mend=f"Set {provider.key} in the environment")
+        self.fingerprint = "api:" + sha256_bytes(f"{self._url}\n{self._model}".encode())
+
+    @functools.cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The packaged embedder's: the provider's own is not at hand.
+
+        Chunks are cut by it, and requests filled. Both stay far from the provider's limits,
+        so that what it counts differently does no harm.
+        """
+        from phi3kit.ingest.embed import PACKAGED, open_embedder
+
+        return open_embedder(PACKAGED).tokenizer
+
+    @functools.cached_property
+    def dimension(self) -> int:
+        """Length of a vector, as the API answers."""
+        return len(self._request(["dimension"])[0])
+
+    def estimate(self, tokens: int) -> str:
+        """What embedding about so many tokens takes, in words; said before the first call."""
+        price = _PRICES.get(self._model)
+        cost = f", about ${tokens / 1e6 * price:.2f} at the list price of 2024" if price else ""
+        return f"about {tokens:,} tokens go to {self._url}{cost}"
+
+    def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
+        """Vectors of `texts`: float32 [len(texts), dimension], each of length 1.
+
+        Args:
+            advance: called with the number of texts after each request.
+
+        Raises:
+            ModelError: the provider refuses, cannot be reached, or answers with nonsense.
+        """
+        import numpy as np
+
+        found: list[list[float]] = []
+        for batch in _batches([len(e.ids) for e in self.tokenizer.encode_batch(list(texts))]):
+            found += self._request([texts[at] for at in batch])
+            if advance is not None:
+                advance(len(batch))
+        if not found:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        try:
+            vectors: np.ndarray = np.asarray(found, dtype=np.float32)
+        except ValueError as error:
+            raise self._nonsense("vectors of different lengths") from error
+        if not np.isfinite(vectors).all():
+            raise self._nonsense("numbers that are none")
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+        return vectors
+
+    def _request(self, texts: list[str]) -> list[list[float]]:
+        try:
+            answer = self._client.embeddings.create(model=self._model, input=texts,
+                                                    encoding_format="float")
+            items = sorted(answer.data, key=lambda item: item.index)
+            vectors = [list(item.embedding) for item in items]
+            if [item.index for item in items] != list(range(len(texts))) or not all(vectors):
+                raise self._nonsense(f"{len(vectors)} vectors for {len(texts)} texts")
+            return vectors
+        except (AttributeError, TypeError, ValueError) as error:
+            raise self._nonsense("no embeddings") from error
+        except ModelError:
+            raise
+        except Exception as error:  # the client's own, and those of its transport library
+            raise self._error(error) from error
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        from openai import AzureOpenAI, OpenAI
+
+        if self._provider.prefix == "azure:":
+            return AzureOpenAI(azure_endpoint=self._url, api_key=self._key,
+                               api_version=_AZURE_VERSION, max_retries=_RETRIES,
+                               timeout=_TIMEOUT)
+        return OpenAI(base_url=self._url.rstrip("/"), api_key=self._key or "none",
+                      max_retries=_RETRIES, timeout=_TIMEOUT)
+
+    def _nonsense(self, what: str) -> ModelError:
+        return ModelError(f"the server answers with {what}", where=self.name,
+                          mend="Check that the URL is that of an embeddings API")
+
+    def _error(self, error: Exception) -> ModelError:
+        import openai
+
+        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
+            return ModelError("the server refuses the key", where=self.name,
+                              mend=f"Correct {self._provider.key} in the environment")
+        if isinstance(error, openai.NotFoundError):
+            return ModelError(f"the server has no model '{self._model}'", where=self.name,
+                              mend="Correct ingest.embedder")
+        if isinstance(error, openai.APIConnectionError):
+            return ModelError("the server cannot be reached", where=self.name,
+                              mend="What is embedded stays; run the same command again")
+        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        return ModelError(f"the server failed ({first[:160]})", where=self.name,
+                          mend="What is embedded stays; run the same command again")
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indices in order, in requests of at most `_TEXTS` texts and `_TOKENS` tokens."""
+    batch: list[int] = []
+    tokens = 0
+    for at, length in enumerate(lengths):
+        if batch and (len(batch) == _TEXTS or tokens + length > _TOKENS):
+            yield batch
+            batch, tokens = [], 0
+        batch.append(at)
+        tokens += length
+    if batch:
+        yield batch

@@ -1,0 +1,128 @@
+"""Is every chunk found by its own vector? If not, the index is built anew from the vectors.
+
+Chroma's index is a graph (HNSW; Malkov & Yashunin 2016, arXiv:1603.09320) that is searched
+from neighbour to neighbour. Deleting and overwriting can cut off nodes that are still there:
+they are counted and listed, and no search arrives at them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phi3kit.ingest.rows import Row
+from phi3kit.ingest.store import Store, open_store
+from phi3kit.ingest.swap import publish, stage
+from phi3kit.progress import bar
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Up to this many chunks all are looked for; in a larger collection, random pages of as many.
+ALL_UP_TO = 50_000
+NEAREST = 10
+# A search for this many goes so far through the graph that what it misses is cut off.
+_FAR = 1000
+# Distances are computed in float32: nearer than this, vectors are alike.
+_ALIKE = 1e-5
+# Links of a node in a new index, from Chroma's default on: where vectors lie very close
+# together, more of them lead to each. With the most, an index is as good as it gets.
+_NEIGHBORS = (16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked for, and what was not found.
+
+    Attributes:
+        chunks: in the collection.
+        looked: chunks that were looked for.
+        missing: IDs of those that were not found.
+        cut_off: those of them that even a search of a thousand did not arrive at.
+        neighbors: links of each chunk in the index's graph.
+    """
+
+    chunks: int
+    looked: int
+    missing: tuple[str, ...]
+    cut_off: tuple[str, ...]
+    neighbors: int
+
+    @property
+    def mendable(self) -> bool:
+        """Whether a new index would find more."""
+        return bool(self.cut_off or (self.missing and self.neighbors < _NEIGHBORS[-1]))
+
+    @property
+    def complaint(self) -> str:
+        """What to say when this is how a new index looks; "" when all is well."""
+        return "" if not self.cut_off else (
+            f"{len(self.cut_off):,} of {self.looked:,} chunks are not found by their own "
+            "vectors, even in a new index")
+
+
+def verify(store: Store) -> Verified:
+    """Search the collection with the vectors of its chunks.
+
+    A chunk is missing when it is not among the 10 nearest, though one of those is farther
+    from its vector than the chunk itself.
+
+    Raises:
+        StoreError: the index cannot be read.
+    """
+    chunks = store.count()
+    share = min(1.0, ALL_UP_TO / chunks) if chunks else 1.0
+    looked = 0
+    missing: list[str] = []
+    cut_off: list[str] = []
+    for rows, vectors in store.with_vectors(share):
+        lost = _lost(store, rows, vectors, min(NEAREST, chunks))
+        missing += [rows[at].id for at in lost]
+        if lost:
+            far = _lost(store, [rows[at] for at in lost], vectors[lost], min(_FAR, chunks))
+            cut_off += [rows[lost[at]].id for at in far]
+        looked += len(rows)
+    return Verified(chunks, looked, tuple(missing), tuple(cut_off), store.neighbors)
+
+
+def _lost(store: Store, rows: Sequence[Row], vectors: np.ndarray, k: int) -> list[int]:
+    """Indices of the rows that a search for `k` does not find."""
+    own = 1.0 - (vectors * vectors).sum(axis=1)
+    return [at for at, (row, distance, near)
+            in enumerate(zip(rows, own, store.nearest_ids(vectors, k), strict=True))
+            if not _among(row.id, distance, near)]
+
+
+def _among(id_: str, distance: float, near: list[tuple[str, float]]) -> bool:
+    if any(id_ == other for other, _ in near):
+        return True
+    return bool(near) and near[-1][1] <= distance + _ALIKE
+
+
+def reindex(folder: Path, collection: str) -> Verified:
+    """Build the index anew from the vectors that are there, and take it into use when whole.
+
+    Returns:
+        What is found in the new one; something may be missing still where very many vectors
+        are nearly alike.
+
+    Raises:
+        StoreError: the vectors cannot be read, or the folder cannot be written.
+    """
+    with contextlib.closing(open_store(folder, collection)) as old:
+        total, least = old.count(), min(old.neighbors, _NEIGHBORS[-1])
+        for neighbors in (links for links in _NEIGHBORS if links >= least):
+            staged = stage(folder, collection, old.manifest, neighbors=neighbors)
+            with contextlib.closing(staged) as new:
+                with bar("building the index anew", total) as advance:
+                    for rows, vectors in old.with_vectors():
+                        new.add(rows, vectors)
+                        advance(len(rows))
+                found = verify(new)
+            if not found.missing:
+                break
+    publish(folder, collection)
+    return found

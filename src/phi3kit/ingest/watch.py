@@ -1,0 +1,90 @@
+"""Keep a collection current: reconcile whenever something changes below the given paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from phi3kit.errors import Phi3kitError
+from phi3kit.ingest.embed import open_embedder
+from phi3kit.ingest.reconcile import ingest
+from phi3kit.progress import note
+from phi3kit.records import IngestReport
+from phi3kit.settings import Settings
+
+# Milliseconds: a reconcile begins when nothing has changed for _QUIET, or _LONGEST after the
+# first change; every _TICK it is seen whether the watched folders are still there.
+_QUIET, _LONGEST, _TICK = 300, 3000, 1000
+
+
+def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
+          rebuild: bool = False) -> None:
+    """Bring the collection up to date, and again after every change, until Ctrl-C.
+
+    Args:
+        settings: as for `ingest`; what is watched is `ingest.corpus`.
+        on_report: called after the first reconcile, and after each that found something.
+        rebuild: whether the first one is a rebuild.
+
+    Raises:
+        Phi3kitError: the first reconcile cannot be done. Later ones that fail are told on
+            stderr and tried again.
+    """
+    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device)
+    try:
+        on_report(ingest(settings, rebuild=rebuild, embedder=embedder))
+        note("watching for changes; Ctrl-C stops")
+        told = ""
+        due = True  # what changed before the watch began
+        for changed in _ticks(settings.ingest.corpus, Path(settings.ingest.store)):
+            if not (changed or due):
+                continue
+            try:
+                report = ingest(settings, embedder=embedder)
+            except (Phi3kitError, OSError) as error:
+                due = True
+                if told != str(error):
+                    note(f"{error} (trying again)")
+                told = str(error)
+            else:
+                due, told = False, ""
+                if changed or report.added or report.changed or report.deleted:
+                    on_report(report)
+    except KeyboardInterrupt:
+        note("stopped")
+
+
+def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
+    """True after changes, and False now and then without."""
+    from watchfiles import watch as changes
+
+    named = [Path(name).expanduser().absolute() for name in paths]
+    skipped = store.absolute()
+
+    def matters(_: object, name: str) -> bool:
+        path = Path(name)
+        return not path.is_relative_to(skipped) and any(
+            path.is_relative_to(root) and not any(
+                part.startswith(".") for part in path.relative_to(root).parts)
+            for root in named)
+
+    again = False
+    while True:
+        # A folder that is removed is no longer watched, even when it comes back.
+        watched = _watched(named)
+        for found in changes(*watched, watch_filter=matters, step=_QUIET, debounce=_LONGEST,
+                             rust_timeout=_TICK, yield_on_timeout=True,
+                             recursive=any(path.is_dir() for path in named)):
+            yield bool(found) or again
+            again = _watched(named) != watched  # and then, what changed in between counts too
+            if again:
+                break
+
+
+def _watched(named: Sequence[Path]) -> list[Path]:
+    """The folders; for files, and what is not there, the nearest folder above.
+
+    Not the file itself: editors put a new one in its place.
+    """
+    return sorted({next(place for place in (path, *path.parents) if place.is_dir())
+                   for path in named})

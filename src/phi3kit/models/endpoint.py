@@ -1,0 +1,183 @@
+"""Answers from an OpenAI-compatible server: vLLM, Ollama, llama.cpp, or a provider by its URL."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+from urllib.parse import urlsplit
+
+from phi3kit.errors import ModelError
+from phi3kit.models.generate import Generation, OnBatch
+from phi3kit.records import Message
+from phi3kit.settings import ModelSettings
+
+KEY = "PHI3KIT_API_KEY"
+# Requests under way at once: servers batch what arrives together; small ones queue it.
+_PARALLEL = 8
+# The client waits longer after each failure, or as long as the server says.
+_RETRIES = 5
+_TIMEOUT = 300.0
+# Without the model's tokenizer a prompt's length is guessed, rather too long than too short:
+# English has four characters per token, code and other languages three.
+_CHARACTERS_PER_TOKEN = 3
+_TOKENS_PER_MESSAGE = 8
+
+# What chat templates use as control tokens. The server's own tokenizer would take them for
+# such, wherever they stand.
+_CONTROL = re.compile(
+    r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>|"
+    r"<｜[^｜<>]{1,40}｜>")
+_BREAK = "\u200b"
+
+
+class EndpointGenerator:
+    """A model behind a URL.
+
+    Attributes:
+        context: longest prompt and answer together, in tokens; `model.endpoint_context`.
+    """
+
+    def __init__(self, settings: ModelSettings) -> None:
+        assert settings.endpoint is not None
+        self._url = checked_url(settings.endpoint)
+        self._model = settings.name
+        self.context = settings.endpoint_context
+
+    @functools.cached_property
+    def _client(self) -> Any:
+        from openai import OpenAI
+
+        return OpenAI(base_url=self._url, api_key=_key(self._url), max_retries=_RETRIES,
+                      timeout=_TIMEOUT)
+
+    def count_tokens(self, messages: Sequence[Message]) -> int:
+        """Length of the prompt in tokens, guessed from its characters; rather too long."""
+        return sum(len(m["content"]) // _CHARACTERS_PER_TOKEN + _TOKENS_PER_MESSAGE
+                   for m in messages)
+
+    def generate(self, prompts: Sequence[Sequence[Message]], *, max_new_tokens: int,
+                 batch_tokens: int, on_batch: OnBatch | None = None) -> list[Generation]:
+        """Answer every prompt, several requests at a time; results in the order of the prompts.
+
+        A prompt that the server refuses gets a `Generation` with `error`; 429 and server
+        errors are tried again first. `batch_tokens` is the server's affair and not used.
+
+        Raises:
+            ModelError: the server cannot be reached, or refuses the key or the model.
+        """
+        results: dict[int, Generation] = {}
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            waiting = {pool.submit(self._answer, messages, max_new_tokens): i
+                       for i, messages in enumerate(prompts)}
+            try:
+                for done in as_completed(waiting):
+                    i = waiting[done]
+                    results[i] = done.result()
+                    if on_batch:
+                        on_batch([i], [results[i]])
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        return [results[i] for i in range(len(prompts))]
+
+    def stream(self, messages: Sequence[Message], *, max_new_tokens: int) -> Iterator[str]:
+        """One answer in pieces. Closing the iterator early ends the request.
+
+        Raises:
+            ModelError: the server cannot be reached, refuses, or breaks off.
+        """
+        try:
+            # Somebody waits: a server that is not there is told in a second or two.
+            with self._client.with_options(max_retries=2).chat.completions.create(
+                    **self._request(messages, max_new_tokens), stream=True) as events:
+                for event in events:
+                    if event.choices and (piece := event.choices[0].delta.content):
+                        yield piece
+        except Exception as error:  # the client's own, and those of its transport library
+            raise self._error(error) from error
+
+    def _answer(self, messages: Sequence[Message], max_new_tokens: int) -> Generation:
+        import openai
+
+        started = time.perf_counter()
+        try:
+            found = self._client.chat.completions.create(**self._request(
+                messages, max_new_tokens))
+            text = found.choices[0].message.content or ""
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError,
+                openai.APIConnectionError) as error:
+            raise self._error(error) from error  # the next prompt would fare no better
+        except Exception as error:
+            return Generation("", self.count_tokens(messages), 0,
+                              time.perf_counter() - started, error=_first_line(error))
+        used = found.usage
+        return Generation(
+            text.strip(), used.prompt_tokens if used else self.count_tokens(messages),
+            used.completion_tokens if used else len(text) // _CHARACTERS_PER_TOKEN,
+            time.perf_counter() - started)
+
+    def _request(self, messages: Sequence[Message], max_new_tokens: int) -> dict[str, Any]:
+        # Newer models of OpenAI's own refuse the name that every other server understands.
+        limit = "max_completion_tokens" if _is_openai(self._url) else "max_tokens"
+        return {"model": self._model, "temperature": 0, "seed": 0, limit: max_new_tokens,
+                "messages": [{"role": m["role"], "content": as_data(m["content"])}
+                             for m in messages]}
+
+    def _error(self, error: Exception) -> ModelError:
+        import openai
+
+        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
+            name = f"{KEY} or OPENAI_API_KEY" if _is_openai(self._url) else KEY
+            return ModelError("the server refuses the key", where=self._url,
+                              mend=f"Set {name} in the environment")
+        if isinstance(error, openai.NotFoundError):
+            return ModelError(f"the server has no model '{self._model}'", where=self._url,
+                              mend="Name with --model one that it serves, and end the URL with "
+                                   "/v1 if its API lies there")
+        if isinstance(error, openai.APIConnectionError):
+            return ModelError("the server cannot be reached", where=self._url,
+                              mend="Start it, or correct model.endpoint")
+        return ModelError(f"the server failed ({_first_line(error)})", where=self._url)
+
+
+def checked_url(url: str) -> str:
+    """The base URL of an API, without a slash at its end.
+
+    Raises:
+        ModelError: not an http or https URL, or one that carries a password.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ModelError(f"'{url}' is no URL of a server", where="model.endpoint",
+                         mend="Give for example http://localhost:11434/v1")
+    if parts.username or parts.password:
+        raise ModelError("the URL carries a password", where="model.endpoint",
+                         mend=f"Keys come from the environment: set {KEY}")
+    return url.rstrip("/")
+
+
+def as_data(text: str) -> str:
+    """`text` with every control token of the usual chat templates broken, as `chat` does it."""
+    return _CONTROL.sub(lambda found: found[0][0] + _BREAK + found[0][1:], text)
+
+
+def _key(url: str) -> str:
+    """The key for a server. OpenAI's own key goes to OpenAI only."""
+    named = os.environ.get(KEY, "")
+    if not named and _is_openai(url):
+        named = os.environ.get("OPENAI_API_KEY", "")
+    return named or "none"  # local servers want some key, whatever it is
+
+
+def _is_openai(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "api.openai.com"
+
+
+def _first_line(error: Exception) -> str:
+    return (next(iter(str(error).strip().splitlines()), "") or type(error).__name__)[:200]

@@ -1,0 +1,85 @@
+"""hit@k, MRR and nDCG against values worked out by hand, and on a real collection."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from phi3kit import settings
+from phi3kit.compare.retrieval import _measured, evaluate_retrieval
+from phi3kit.errors import DataError, SettingsError
+from phi3kit.records import Passage, Question
+
+
+def passage(source: str, at: int = 0) -> Passage:
+    return Passage(f"{source}{at}", "text", source, at, at + 4, score=0.5)
+
+
+def asked(*source_ids: str) -> Question:
+    return Question("q", "?", ("a",), source_ids)
+
+
+def test_the_rank_of_the_first_passage_counts():
+    found = _measured([asked("a.md")], [[passage("d/x.md"), passage("d/x.md", 9),
+                                         passage("d/a.md"), passage("d/a.md", 9)]])[0]
+    assert found["hit@1"] == 0 and found["hit@3"] == 1
+    assert found["MRR@10"] == pytest.approx(1 / 3)
+    assert found["nDCG@10"] == pytest.approx(1 / math.log2(4))
+
+
+def test_two_relevant_documents():
+    found = _measured([asked("a.md", "b.md")], [[passage("a.md"), passage("x.md"),
+                                                 passage("b.md")]])[0]
+    ideal = 1 + 1 / math.log2(3)
+    assert found["nDCG@10"] == pytest.approx((1 + 1 / math.log2(4)) / ideal)
+
+
+def test_nothing_found_is_zero_and_costs_no_question():
+    found = _measured([asked("a.md"), asked("b.md")], [[], [passage("b.md")]])
+    assert set(found[0].values()) == {0.0}
+    assert set(found[1].values()) == {1.0}
+
+
+def test_questions_without_sources_are_refused(project: Path):
+    with pytest.raises(SettingsError, match="--questions"):
+        evaluate_retrieval(settings.load().values)
+    path = project / "questions.jsonl"
+    path.write_text(json.dumps({"id": "1", "question": "?", "answers": ["x"]}) + "\n")
+    with pytest.raises(DataError, match="source_ids"):
+        evaluate_retrieval(settings.load({"compare.questions": str(path)}).values)
+
+
+@pytest.mark.model
+def test_on_a_real_collection(project: Path, run_cli):
+    docs = project / "docs"
+    docs.mkdir()
+    for name, text in {"seal": "The K-310 seal is made of Viton.",
+                       "winch": "The W-12 winch takes marine grease.",
+                       "gate": "At flood level amber the gate stays closed."}.items():
+        (docs / f"{name}.md").write_text(f"# {name}\n\n{text}\n", encoding="utf-8")
+    questions = [("What is the K-310 made of?", "seal.md"), ("What grease for a W-12?", "winch.md"),
+                 ("When is the gate closed?", "docs/gate.md")]
+    (project / "questions.jsonl").write_text("".join(
+        json.dumps({"id": str(i), "question": q, "answers": ["x"], "source_ids": [s]}) + "\n"
+        for i, (q, s) in enumerate(questions)), encoding="utf-8")
+    assert run_cli("ingest", "docs", cwd=project).returncode == 0
+    done = run_cli("evaluate-retrieval", "--questions", "questions.jsonl", "--json", cwd=project)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["questions"] == 3 and told["clusters"] == 3
+    assert [m["mode"] for m in told["modes"]] == ["dense", "lexical", "hybrid"]
+    assert all(m["metrics"]["hit@3"]["mean"] == 1 for m in told["modes"])
+    assert told["modes"][0]["ahead"] is None
+    table = run_cli("evaluate-retrieval", "--questions", "questions.jsonl", cwd=project).stdout
+    assert "nDCG@10" in table and "3 questions about 3 documents" in table
+
+    shown = run_cli("search", "K-310", "--passages", "1", cwd=project)
+    assert shown.returncode == 0 and "docs/seal.md" in shown.stdout and "Viton" in shown.stdout
+    passages = json.loads(run_cli("search", "K-310", "--retrieval", "lexical", "--json",
+                                  cwd=project).stdout)
+    assert [p["source"] for p in passages] == ["docs/seal.md"]
+    off = run_cli("search", "capital of Mongolia", cwd=project)
+    assert "does not know" in off.stderr

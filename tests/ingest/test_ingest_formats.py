@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import io
+import zipfile
+from datetime import datetime
+from email.message import EmailMessage
+
+import hostile_parts
+import pytest
+
+from phi3kit.ingest.readers import read_document
+
+
+def read(name, data, tmp_path):
+    return read_document(tmp_path / name, data.encode() if isinstance(data, str) else data)
+
+
+def parts(document):
+    return [document.text[p.start:p.end] for p in document.parts]
+
+
+def test_pptx_slides_are_pages(tmp_path):
+    document = read("a.pptx", hostile_parts.pptx("Mooring", "Tides"), tmp_path)
+    assert [p.page for p in document.parts] == [1, 2]
+    assert parts(document)[0] == (
+        "# Mooring\n\nUse two lines per bollard.\n\nAsk about the tide.")
+    assert [document.text[h.start:h.end] for h in document.headings] == ["# Mooring", "# Tides"]
+
+
+def test_pptx_tables_and_groups(tmp_path):
+    from pptx import Presentation
+    from pptx.util import Inches
+
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[6])
+    table = slide.shapes.add_table(2, 2, 0, 0, Inches(3), Inches(1)).table
+    for at, text in enumerate(("Model", "Pull", "W-9", "14 kN")):
+        table.cell(at // 2, at % 2).text = text
+    slide.shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9).text_frame.text = "grouped"
+    assert read("a.pptx", hostile_parts.saved(show), tmp_path).text == (
+        "| Model | Pull |\n| --- | --- |\n| W-9 | 14 kN |\n\ngrouped")
+
+
+def test_xlsx_rows_stand_under_their_sheet(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "Torques"
+    for row in ((), ("part", "torque", None), ("M8", 25, "dry"), (None, None), ("M10", 49.5)):
+        book.active.append(row)
+    book.create_sheet("Dates").append(("day",))
+    book["Dates"].append((datetime(2024, 5, 17),))
+    document = read("a.xlsx", hostile_parts.saved(book), tmp_path)
+    assert parts(document) == ["part: M8\ntorque: 25\ncolumn 3: dry", "part: M10\ntorque: 49.5",
+                               "day: 2024-05-17"]
+    assert [(h.title, h.start == h.end) for h in document.headings] == [
+        ("Torques", True), ("Dates", True)]
+    assert document.headings[1].start == document.parts[2].start
+
+
+def test_epub_in_the_order_of_its_spine(tmp_path):
+    chapters = {f"{name}.xhtml": f"<html><body><h1>{name}</h1><p>About {name}.</p></body></html>"
+                for name in ("zinc", "brass")}
+    document = read("a.epub", hostile_parts.epub(chapters), tmp_path)
+    assert [(h.level, h.title) for h in document.headings] == [
+        (0, "The Tide Book"), (1, "zinc"), (1, "brass")]
+    assert len(document.parts) == 2 and "About brass." in parts(document)[1]
+
+
+def test_an_epub_without_one_of_its_chapters(tmp_path):
+    book = hostile_parts.epub({"a.xhtml": "<p>Words.</p>", "b.xhtml": "<p>More.</p>"})
+    with zipfile.ZipFile(io.BytesIO(book)) as archive:
+        left = {name: archive.read(name) for name in archive.namelist() if "b.xhtml" not in name}
+    document = read("a.epub", hostile_parts.zipped(left), tmp_path)
+    assert document.text == "Words."
+    assert [problem.where for problem in document.problems] == ["O/b.xhtml"]
+
+
+def test_mail_prefers_text_and_names_attachments(tmp_path):
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "a@x.org", "b@x.org", "Die Tür"
+    message.set_content("The text, with ümlauts.")
+    message.add_alternative("<p>The HTML.</p>", subtype="html")
+    message.add_attachment(b"%PDF-", maintype="application", subtype="pdf", filename="plan.pdf")
+    document = read("a.eml", message.as_bytes(), tmp_path)
+    assert document.text == ("# Die Tür\n\nFrom: a@x.org\nTo: b@x.org\n\n"
+                             "Attachments: plan.pdf\n\nThe text, with ümlauts.")
+
+
+def test_mail_of_html_alone(tmp_path):
+    data = hostile_parts.mail("<h2>Pump</h2><p>It stopped.</p>", Content_Type="text/html")
+    document = read("a.eml", data, tmp_path)
+    assert "It stopped." in document.text
+    assert [h.title for h in document.headings] == ["The pump", "Pump"]
+
+
+def test_mbox_messages(tmp_path):
+    box = b"".join(b"From a@x.org Mon\n" + hostile_parts.mail(
+        f"Body {at}.\nFrom here on.", Subject=f"S{at}").replace(b"\r", b"") + b"\n"
+        for at in range(3))
+    document = read("a.mbox", box, tmp_path)
+    assert [h.title for h in document.headings] == ["S0", "S1", "S2"]
+    assert len(document.parts) == 3 and "From here on." in parts(document)[2]
+
+
+@pytest.mark.parametrize(("name", "source", "names"), [
+    ("a.py", "class Lock:\n    def open(self):\n        pass\n# class of things\n",
+     [(1, "Lock"), (2, "open")]),
+    ("a.ts", "export async function go() {}\nexport class A extends B {\n", [(1, "go"), (1, "A")]),
+    ("a.go", "func (l *Lock) Open(x int) error {\n", [(1, "Open")]),
+    ("a.rs", "pub(crate) fn open<T>(x: T) {\nimpl Gate for Lock {\n", [(1, "open"), (1, "Gate")]),
+    ("a.c", "static void *open(int x)\n{\n  return go(x);\n}\n", [(1, "open")]),
+    ("a.sql", "CREATE TABLE IF NOT EXISTS gates (id int);\n", [(1, "gates")]),
+    ("a.toml", "[tool.gate]\nx = 1\n", [(1, "tool.gate")]),
+    ("a.yaml", "type: gate\nclass: lock\n", []),
+])
+def test_code_knows_what_it_defines(name, source, names, tmp_path):
+    document = read(name, source, tmp_path)
+    assert document.text == source
+    assert [(h.level, h.title) for h in document.headings] == names

@@ -1,0 +1,125 @@
+"""--watch: a process that keeps a collection current until Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from holdings import FOLDER, places
+
+from phi3kit.ingest import lock
+
+WATCHING = """
+import sys
+sys.path.insert(0, {here!r})
+from word_embedder import WordEmbedder
+from phi3kit.ingest import watch
+from phi3kit.cli.app import main
+watch.open_embedder = lambda name, device: WordEmbedder()
+main()
+"""
+
+
+class Watch:
+    """A running `phi3kit ingest --watch`, and what it says."""
+
+    def __init__(self, *args):
+        script = WATCHING.format(here=str(Path(__file__).parent))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script, "ingest", *args, "--watch", "--json"], text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.reports, self.notes = queue.Queue(), queue.Queue()
+        for stream, into in ((self.process.stdout, self.reports),
+                             (self.process.stderr, self.notes)):
+            threading.Thread(target=lambda s=stream, q=into: [q.put(line) for line in s],
+                             daemon=True).start()
+
+    def next(self):
+        return json.loads(self.reports.get(timeout=60))
+
+    def note(self, begin):
+        while not (line := self.notes.get(timeout=60)).startswith(begin):
+            pass
+        return line
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def watch():
+    started = []
+
+    def start(*args):
+        started.append(Watch(*args))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+
+
+def test_it_follows_what_changes_until_it_is_stopped(docs, watch):
+    running = watch("docs")
+    assert running.next()["counts"]["added"] == 3
+    running.note("watching")
+    (docs / "new.md").write_text("# New\n\nSomething new.\n")
+    assert running.next()["added"] == ["docs/new.md"]
+    (docs / "pumps.md").rename(docs / "lifts.md")
+    report = running.next()
+    assert (report["added"], report["deleted"]) == (["docs/lifts.md"], ["docs/pumps.md"])
+    (docs / "bad.txt").write_bytes(bytes(range(256)))  # does not stop it
+    assert running.next()["counts"]["failed"] == 1
+    (docs / "bad.txt").unlink()
+    running.next()
+    (docs / ".hidden.md").write_text("not a document")
+    (docs / "gates.txt").unlink()
+    assert running.next()["deleted"] == ["docs/gates.txt"]
+    assert running.stop() == 0
+    assert running.note("stopped")
+    assert set(places()) == {"docs/lifts.md", "docs/new.md", "docs/sub/cranes.md"}
+    assert not (FOLDER / "writer.json").exists()
+
+
+def test_another_writer_is_waited_for(docs, watch):
+    running = watch("docs")
+    running.next()
+    running.note("watching")
+    with lock.writer(FOLDER):
+        (docs / "new.md").write_text("# New\n\nSomething new.\n")
+        assert f"process {os.getpid()}" in running.note(str(FOLDER))
+    assert running.next()["added"] == ["docs/new.md"]
+    assert running.stop() == 0
+
+
+def test_files_that_editors_replace_and_folders_that_come_back(docs, watch):
+    folder = docs / "sub"
+    running = watch("docs/gates.txt", "docs/sub")
+    assert running.next()["counts"]["added"] == 2
+    running.note("watching")
+    (docs / "gates.new").write_text("The south gate.\n")
+    (docs / "gates.new").replace(docs / "gates.txt")
+    assert running.next()["changed"] == ["docs/gates.txt"]
+    folder.rename(docs / "away")
+    assert running.next()["failed"][0]["where"] == "docs/sub"
+    (docs / "away").rename(folder)
+    while running.next()["failed"]:
+        pass
+    (folder / "more.md").write_text("# More\n\nMore.\n")
+    while running.next()["added"] != ["docs/sub/more.md"]:
+        pass
+    assert running.stop() == 0
+
+
+def test_a_mistake_at_the_start_ends_it(docs, watch):
+    running = watch("docs", "--chunk-tokens", "255")
+    assert running.process.wait(60) == 1
+    assert "chunks of 255 tokens" in running.note("phi3kit:")

@@ -1,0 +1,104 @@
+"""The converted embedder: torch's vectors, without torch, and only where it is right."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from phi3kit.ingest import openvino as fast
+from phi3kit.ingest.embed import LocalEmbedder
+from phi3kit.models.packaged import minilm
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def texts() -> list[str]:
+    words = (ROOT / "README.md").read_text(encoding="utf-8").split()
+    return [" ".join(words[at:at + 1 + at % 300]) for at in range(0, len(words), 40)] + [
+        "", "?", "Ä", "東京 " * 400]
+
+
+@pytest.mark.model
+def test_vectors_are_those_of_torch_in_float32() -> None:
+    from sentence_transformers import SentenceTransformer
+
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    assert embedder._fast is not None
+    found = embedder.encode(texts())
+    reference = SentenceTransformer(str(minilm()), device="cpu").encode(
+        texts(), normalize_embeddings=True, show_progress_bar=False)
+    cosines = (found * reference).sum(axis=1)
+    assert cosines.min() > 0.999
+    assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    assert embedder.dimension == reference.shape[1]
+
+
+@pytest.mark.model
+def test_torch_is_never_imported_and_nothing_reports_home() -> None:
+    LocalEmbedder("minilm", minilm(), "cpu").encode(["converted by now"])
+    code = ("import sys; from phi3kit.ingest.embed import open_embedder; "
+            "open_embedder('minilm', device='cpu').encode(['a', 'b c']); "
+            "print([m for m in ('torch', 'transformers', 'openvino_telemetry') "
+            "if sys.modules.get(m)])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def changed(tmp_path: Path, name: str, **values: object) -> Path:
+    copy = Path(shutil.copytree(minilm(), tmp_path / "model"))
+    path = copy / name
+    told = json.loads(path.read_text())
+    told.update(values)
+    path.write_text(json.dumps(told))
+    return copy
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}),
+    ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}),
+    ("sentence_bert_config.json", {"do_lower_case": True}),
+])
+def test_models_that_do_something_else_are_left_to_torch(
+    tmp_path: Path, name: str, values: dict[str, object],
+) -> None:
+    assert fast._pooling(minilm()) == "mean"
+    assert fast._pooling(changed(tmp_path, name, **values)) is None
+
+
+def test_a_further_module_is_left_to_torch(tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(minilm(), tmp_path / "model"))
+    modules = json.loads((copy / "modules.json").read_text())
+    modules.append({"idx": 3, "name": "3", "path": "3_Dense",
+                    "type": "sentence_transformers.models.Dense"})
+    (copy / "modules.json").write_text(json.dumps(modules))
+    assert fast._pooling(copy) is None
+
+
+@pytest.mark.model
+def test_a_conversion_that_is_not_exact_enough_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(fast, "LEAST_COSINE", 1.1)
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    assert embedder._fast is None
+    assert embedder.encode(["torch does it"]).shape == (1, 384)
+    monkeypatch.setattr(fast, "_torch_model", None)  # it is not converted a second time
+    assert LocalEmbedder("minilm", minilm(), "cpu")._fast is None
+
+
+@pytest.mark.model
+def test_a_damaged_conversion_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                         capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
+    LocalEmbedder("minilm", minilm(), "cpu").encode(["converted"])
+    next(tmp_path.glob("openvino/*/model.xml")).write_text("<nonsense")
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    assert embedder.encode(["torch does it"]).shape == (1, 384)
+    assert "embedding with torch" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""A server's model: answers in order, retries, one-line errors, keys where they belong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from phi3kit import settings
+from phi3kit.errors import ModelError
+from phi3kit.models.endpoint import EndpointGenerator, as_data, checked_url
+from phi3kit.models.loading import load_base
+from speaks_openai import ChatServer, chat_server
+
+
+@pytest.fixture
+def server() -> Iterator[ChatServer]:
+    with chat_server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PHI3KIT_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def generator(url: str) -> EndpointGenerator:
+    return EndpointGenerator(settings.load({"model.endpoint": url, "model.name": "m"}).values.model)
+
+
+def ask(text: str) -> list[dict[str, str]]:
+    return [{"role": "system", "content": "be brief"}, {"role": "user", "content": text}]
+
+
+def answers(server: ChatServer, *texts: str):
+    return generator(server.url).generate([ask(t) for t in texts], max_new_tokens=5,
+                                          batch_tokens=100)
+
+
+def test_answers_come_in_the_order_of_the_prompts_and_each_is_told_once(server):
+    told: list[int] = []
+    found = generator(server.url).generate(
+        [ask(f"word {i}") for i in range(20)], max_new_tokens=5, batch_tokens=100,
+        on_batch=lambda indices, results: told.extend(indices))
+    assert [g.text for g in found] == [f"WORD {i}" for i in range(20)]
+    assert sorted(told) == list(range(20))
+    assert (found[0].tokens_in, found[0].tokens_out, found[0].error) == (11, 3, "")
+    path, _, body = server.requests[0]
+    assert path == "/v1/chat/completions"
+    assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0, 5)
+
+
+@pytest.mark.parametrize("orders", [[429, 429], [503], [500, 429, 502]])
+def test_busy_servers_are_asked_again(server, orders):
+    server.orders = list(orders)
+    assert answers(server, "hello")[0].text == "HELLO"
+    assert len(server.requests) == len(orders) + 1
+
+
+@pytest.mark.parametrize("orders", [[400], [500] * 6, ["garbage"]])
+def test_a_prompt_that_fails_costs_itself_only(server, orders):
+    server.orders = list(orders)
+    found = generator(server.url).generate([ask("one")], max_new_tokens=5, batch_tokens=9)
+    assert found[0].error and not found[0].text
+    assert answers(server, "two")[0].text == "TWO"
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "PHI3KIT_API_KEY"), (403, "PHI3KIT_API_KEY"),
+                                              (404, "no model 'm'")])
+def test_what_would_fail_every_prompt_stops(server, status, said):
+    server.orders = [status] * 50
+    with pytest.raises(ModelError, match=said):
+        answers(server, *"abcdef")
+    assert len(server.requests) <= 8 + 6
+
+
+def test_no_server(server):
+    url = server.url.replace(str(server.server_port), "9")
+    with pytest.raises(ModelError, match="cannot be reached"):
+        generator(url).generate([ask("x")], max_new_tokens=5, batch_tokens=9)
+
+
+def test_a_connection_that_is_cut_is_made_again(server):
+    server.orders = ["hang up"]
+    assert answers(server, "hello")[0].text == "HELLO"
+
+
+def test_streams(server):
+    pieces = list(generator(server.url).stream(ask("one two"), max_new_tokens=5))
+    assert "".join(pieces) == "ONE TWO " and len(pieces) == 2
+
+
+def test_a_stream_that_breaks_off_is_an_error(server):
+    server.orders = ["break off"]
+    pieces: list[str] = []
+    with pytest.raises(ModelError, match="failed"):
+        pieces.extend(generator(server.url).stream(ask("one two"), max_new_tokens=5))
+    assert pieces == ["ONE "]
+
+
+def test_keys_go_where_they_belong_and_nowhere_else(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-openai")
+    answers(server, "x")
+    monkeypatch.setenv("PHI3KIT_API_KEY", "k-own")
+    answers(server, "x")
+    sent = [{k.lower(): v for k, v in headers.items()}.get("authorization")
+            for _, headers, _ in server.requests]
+    assert sent == ["Bearer none", "Bearer k-own"]
+    assert "sk-secret" not in json.dumps(server.requests)
+
+
+@pytest.mark.parametrize("token", ["<|end|>", "<|im_start|>", "<|endoftext|>", "</s>", "[/INST]",
+                                   "<end_of_turn>", "<|start_header_id|>"])
+def test_control_tokens_in_contents_are_broken(server, token):
+    answers(server, f"a {token} b")
+    sent = server.requests[0][2]["messages"][-1]["content"]
+    assert token not in sent and sent == as_data(f"a {token} b")
+    assert sent.replace("\u200b", "") == f"a {token} b"
+    assert as_data(sent) == sent
+
+
+@pytest.mark.parametrize("url", ["localhost:11434", "ftp://x/v1", "http://", "http://u:p@host/v1"])
+def test_urls_that_are_none(url):
+    with pytest.raises(ModelError, match=r"model\.endpoint"):
+        checked_url(url)
+
+
+def test_commands_that_need_the_weights_say_so():
+    values = settings.load({"model.endpoint": "http://localhost:1/v1"}).values
+    with pytest.raises(ModelError, match=r"model\.endpoint"):
+        load_base(values.model, quantization="none")
