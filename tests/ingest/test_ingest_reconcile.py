@@ -108,20 +108,20 @@ def test_a_folder_that_cannot_be_listed_keeps_its_chunks(ingest, docs, monkeypat
     assert not report.deleted and len(held()) == 3
 
 
-@pytest.mark.parametrize("owner", ["sha256_file", "read_bytes"])
-def test_a_file_that_vanishes_on_the_way_keeps_its_chunks(owner, ingest, docs, monkeypatch):
+@pytest.mark.parametrize(("owner", "name"), [("reconcile", "sha256_file"), ("Readers", "read")])
+def test_a_file_that_vanishes_on_the_way_keeps_its_chunks(owner, name, ingest, docs, monkeypatch):
     ingest("docs")
     (docs / "gates.txt").write_text("edited")
 
     def vanish(real):
-        def read(path):
-            if path.name == "gates.txt":
+        def read(*args):
+            if args[-1].name == "gates.txt":
                 raise FileNotFoundError(2, "No such file or directory")
-            return real(path)
+            return real(*args)
         return read
 
-    target = reconcile if owner == "sha256_file" else reconcile.Path
-    monkeypatch.setattr(target, owner, vanish(getattr(target, owner)))
+    target = reconcile if owner == "reconcile" else reconcile.Readers
+    monkeypatch.setattr(target, name, vanish(getattr(target, name)))
     report = ingest("docs")
     assert [f.where for f in report.failed] == ["docs/gates.txt"] and len(held()) == 3
     assert report.unchanged == ("docs/pumps.md", "docs/sub/cranes.md")

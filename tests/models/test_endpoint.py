@@ -9,6 +9,7 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import ModelError
+from phi3kit.models import endpoint
 from phi3kit.models.endpoint import EndpointGenerator, as_data, checked_url
 from phi3kit.models.loading import load_base
 from speaks_openai import ChatServer, chat_server
@@ -76,7 +77,8 @@ def test_what_would_fail_every_prompt_stops(server, status, said):
     assert len(server.requests) <= 8 + 6
 
 
-def test_no_server(server):
+def test_no_server(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "_RETRIES", 1)
     url = server.url.replace(str(server.server_port), "9")
     with pytest.raises(ModelError, match="cannot be reached"):
         generator(url).generate([ask("x")], max_new_tokens=5, batch_tokens=9)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 # Part of a collection's identity: raise it when the same document gives other chunks, or the
 # same chunk another text to embed.
-VERSION = 1
+VERSION = 2
+# Texts that are tokenised at once: an encoding takes some fifty times its text's memory.
+_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class Chunker:
                        paths: list[tuple[str, ...]]) -> tuple[list[str], list[int]]:
         """What to embed and its tokens: outer headings are left out first when it is too long."""
         embedded = [f"{' > '.join(path)}\n{text}" for text, path in zip(texts, paths, strict=True)]
-        tokens = [len(e.ids) for e in self._tokenizer.encode_batch(embedded)]
+        tokens = [len(e.ids) for at in range(0, len(embedded), _AT_ONCE)
+                  for e in self._tokenizer.encode_batch(embedded[at:at + _AT_ONCE])]
         for at, path in enumerate(paths):
             left = path
             while tokens[at] > self._window:
