@@ -17,9 +17,9 @@ from phi3kit.compare.leakage import leaked_ids
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.run import compare, load_comparison
+from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.files import sha256_file
-from phi3kit.finetune.examples import Example
 from phi3kit.records import Comparison, Row
 from phi3kit.settings import Settings
 

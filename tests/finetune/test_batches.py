@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phi3kit.dataset.encode import IGNORED, Encoded
 from phi3kit.finetune.batches import Collator, micro_batches
-from phi3kit.finetune.encode import IGNORED, Encoded
 from phi3kit.finetune.fused import fuse, unfuse
 from phi3kit.finetune.trainer import answer_loss, has_plain_head
 from phi3kit.models.adapters import add_lora

@@ -32,7 +32,7 @@ def adapted(configure: Configure, *, qlora: bool = False) -> Loaded:
 
 
 def trainer_of(loaded: Loaded, configure: Configure, run: Path, **own: object) -> Any:
-    from phi3kit.finetune.encode import Encoded
+    from phi3kit.dataset.encode import Encoded
 
     rows = [Encoded(tuple(range(10, 42)), tuple(range(10, 42))) for _ in range(4)]
     return trainers.make_trainer(loaded, rows, configure(epochs=1, **own).finetune, run,

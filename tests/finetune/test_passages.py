@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from facts_to_learn import Configure
 
+from phi3kit.dataset.examples import read_examples
+from phi3kit.dataset.prompts import chats
 from phi3kit.errors import StoreError
-from phi3kit.finetune.examples import read_examples
-from phi3kit.finetune.prompts import chats
 from phi3kit.finetune.train import finetune
 from phi3kit.ingest.reconcile import ingest
 from phi3kit.models.generate import Generation

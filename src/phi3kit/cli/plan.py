@@ -82,7 +82,7 @@ def plan(
         size = DatasetSize(source="", examples=examples, tokens=examples * tokens_per_example,
                            longest=tokens_per_example, how="as given")
     elif values.finetune.dataset is not None and (dataset or gpu or price is not None):
-        from phi3kit.finetune.size import dataset_size
+        from phi3kit.dataset.size import dataset_size
 
         size = dataset_size(values)
     elif price is not None:

@@ -13,7 +13,7 @@ from phi3kit.records import Question
 from phi3kit.runs import read_run
 
 if TYPE_CHECKING:
-    from phi3kit.finetune.examples import Example
+    from phi3kit.dataset.examples import Example
 
 # How many ids an error names before it counts the rest.
 _NAMED = 10
@@ -37,7 +37,7 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
         note(f"{dataset}: missing, or changed since the adapter was trained; leakage cannot be "
              "checked")
         return
-    from phi3kit.finetune.examples import read_examples
+    from phi3kit.dataset.examples import read_examples
 
     # What training itself left out does not count.
     skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
@@ -54,7 +54,7 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
 
 def leaked_ids(questions: Sequence[Question], examples: Iterable[Example]) -> list[str]:
     """Ids of the questions that a user's turn of some example asks in the same words."""
-    from phi3kit.finetune.heldout import normalise
+    from phi3kit.dataset.heldout import normalise
 
     asked = {normalise(message["content"]) for example in examples
              for message in example.messages if message["role"] == "user"}

@@ -1,1 +1,1 @@
-"""Examples and their audit, training."""
+"""Training: the trainer's hooks, and checkpoints that are whole."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from phi3kit.finetune.encode import IGNORED, Encoded
+from phi3kit.dataset.encode import IGNORED, Encoded
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:

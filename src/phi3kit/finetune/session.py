@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi3kit.dataset.encode import Encoded
 from phi3kit.files import write_atomic
 from phi3kit.finetune import fused
-from phi3kit.finetune.encode import Encoded
 from phi3kit.finetune.trainer import (
     CHECKPOINTS,
     METRICS,

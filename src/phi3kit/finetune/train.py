@@ -12,11 +12,11 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from phi3kit import __version__, runs
+from phi3kit.dataset.encode import Encoded, encode
+from phi3kit.dataset.examples import Example, read_examples
+from phi3kit.dataset.heldout import held_out, without_held_out
+from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
-from phi3kit.finetune.encode import Encoded, encode
-from phi3kit.finetune.examples import Example, read_examples
-from phi3kit.finetune.heldout import held_out, without_held_out
-from phi3kit.finetune.prompts import chats, with_passages
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, Message, TrainReport, as_json
 from phi3kit.settings import Resolved, Settings

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi3kit.dataset.encode import IGNORED, Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.finetune.batches import Collator
-from phi3kit.finetune.encode import IGNORED, Encoded
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded

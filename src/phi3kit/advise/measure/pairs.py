@@ -43,7 +43,7 @@ def read_dataset(path: Path) -> Dataset:
     Raises:
         DataError: the file is missing or holds no examples in a known format.
     """
-    from phi3kit.finetune.examples import read_examples
+    from phi3kit.dataset.examples import read_examples
 
     read = read_examples(path)
     pairs: dict[tuple[str, str], Pair] = {}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from phi3kit.finetune.examples import Example
-from phi3kit.finetune.heldout import held_out, normalise, without_held_out
-from phi3kit.finetune.prompts import chats, with_passages
+from phi3kit.dataset.examples import Example
+from phi3kit.dataset.heldout import held_out, normalise, without_held_out
+from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage
 from phi3kit.settings import AskSettings

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi3kit.dataset.tables import Record, read_records
 from phi3kit.errors import DataError
 from phi3kit.files import sha256_file
-from phi3kit.finetune.tables import Record, read_records
 from phi3kit.records import Failure, Message
 
 Turns = list[Message]

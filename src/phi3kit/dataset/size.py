@@ -7,10 +7,10 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from phi3kit.dataset.examples import read_examples
+from phi3kit.dataset.heldout import held_out, without_held_out
+from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError
-from phi3kit.finetune.examples import read_examples
-from phi3kit.finetune.heldout import held_out, without_held_out
-from phi3kit.finetune.prompts import chats, with_passages
 from phi3kit.records import DatasetSize, Message
 from phi3kit.settings import Settings
 

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from phi3kit.finetune.examples import Example
+from phi3kit.dataset.examples import Example
 from phi3kit.progress import Advance
 from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage

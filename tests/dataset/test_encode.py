@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from phi3kit.dataset.encode import IGNORED, encode
 from phi3kit.errors import DataError
-from phi3kit.finetune.encode import IGNORED, encode
 from phi3kit.models.chat import render, stop_token_ids
 from phi3kit.records import Message
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
-from phi3kit.finetune.examples import Example
+from phi3kit.dataset.examples import Example
 from phi3kit.records import Failure
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from phi3kit.dataset.examples import read_examples
 from phi3kit.errors import DataError
-from phi3kit.finetune.examples import read_examples
 
 QA = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
 FORMATS = {

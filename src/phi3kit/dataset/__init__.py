@@ -1,0 +1,1 @@
+"""Training examples: read, checked, encoded with the mask, kept apart from the questions."""

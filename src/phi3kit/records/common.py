@@ -1,0 +1,46 @@
+"""What every room shares: options, messages, failures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+Option = Literal["base", "rag", "finetune", "both"]
+OPTIONS: tuple[Option, ...] = ("base", "rag", "finetune", "both")
+
+
+class Message(TypedDict):
+    """One turn of a chat: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+def as_json(record: Any) -> Any:
+    """A record as plain JSON values, field order kept; the inverse is the reader's task."""
+    if dataclasses.is_dataclass(record) and not isinstance(record, type):
+        return {f.name: as_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
+    if isinstance(record, Mapping):
+        return {str(k): as_json(v) for k, v in record.items()}
+    if isinstance(record, (list, tuple)):
+        return [as_json(v) for v in record]
+    return record
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file, line or example that could not be used, and why."""
+
+    where: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean with its confidence interval."""
+
+    mean: float
+    low: float
+    high: float

@@ -1,0 +1,43 @@
+"""What a training run was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from phi3kit.records.common import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a training run made.
+
+    Attributes:
+        run: the run folder; the adapter lies in `<run>/adapter`.
+        format: the dataset format that was detected.
+        examples: examples trained on; `skipped` lists those that could not be used.
+        trained_tokens: answer tokens that carried loss, over all epochs.
+        tokens: real (unpadded) tokens processed, over all epochs.
+        losses: mean loss per optimizer step, in order.
+        final_loss: mean over the trained tokens of the last tenth of the steps.
+        peak_memory_bytes: peak resident memory (CPU) or allocated memory (CUDA).
+    """
+
+    run: str
+    base: str
+    base_fingerprint: str
+    method: Literal["lora", "qlora"]
+    format: str
+    examples: int
+    skipped: tuple[Failure, ...]
+    epochs: float
+    steps: int
+    tokens: int
+    trained_tokens: int
+    losses: tuple[float, ...]
+    final_loss: float
+    trainable_parameters: int
+    target_modules: tuple[str, ...]
+    seconds: float
+    peak_memory_bytes: int
+    reused: bool = False
