@@ -45,6 +45,8 @@ def test_validation_beats_the_baselines() -> None:
     assert result["rules"]["accuracy"] >= 0.75
     assert result["rules"]["decided"] >= 0.5
     assert result["rules"]["accuracy_decided"] >= 0.9
+    assert result["by_round"]["round 1"]["accuracy"] >= 0.8
+    assert result["by_round"]["round 1"]["decided"] >= 0.6
     best = max(row["accuracy"] for row in result["baselines"].values())
     assert result["rules"]["accuracy"] > best + 0.2
     assert sum(n for row in result["confusion"].values() for n in row.values()) == result["cases"]

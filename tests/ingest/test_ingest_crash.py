@@ -132,7 +132,6 @@ def test_killed_while_updating(when, ingest, docs):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.slow
 def test_killed_while_rebuilding(when, ingest, docs):
     """At every write in turn: what answers is the old collection or the new one, whole."""
     ingest("docs")

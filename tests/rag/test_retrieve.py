@@ -151,6 +151,9 @@ def test_real_chroma_and_minilm_find_the_document(project: Path):
     dense = open_retriever(settings.load({"ingest.corpus": ("docs",),
                                           "ask.retrieval": "dense"}).values)
     cosines = {p.text: p.score for p in dense.retrieve([part], 4, -1.0)[0]}
+    least = values.ask.min_similarity
+    near = dense.retrieve(["What is the K-310 seal made of?"], 4, least)[0]
+    assert near and all(p.score is not None and p.score >= least for p in near)
     assert all(p.score == pytest.approx(cosines[p.text], abs=1e-4) for p in fetched)
     words = open_retriever(settings.load({"ask.retrieval": "lexical"}).values)
     assert words.retrieve([part], 1, 0.0)[0][0].source == "docs/seals.md"

@@ -18,8 +18,6 @@ from phi3kit.records import Comparison
 if TYPE_CHECKING:
     from phi3kit.advise.from_data import FromData
 
-_DRAFT = ".phi3kit/advise-draft.yaml"
-
 
 @dataclass(frozen=True, slots=True)
 class Answering:
@@ -86,7 +84,7 @@ class Answering:
             _say(f"Measured, and not asked: {', '.join(known)}")
 
     def _questionnaire(self) -> dict[str, Any]:
-        from phi3kit.advise.draft import read_draft, save_draft
+        from phi3kit.advise.draft import DRAFT_PATH, read_draft, save_draft
         from phi3kit.advise.interview import Interrupted, interview
         from phi3kit.advise.scenario import FIELDS
         from phi3kit.cli.advise_questions import asker
@@ -95,8 +93,8 @@ class Answering:
         known = {item.field for item in self.data.measured} | set(self.flags)
         begun = read_draft()
         if begun:
-            _say(f"going on with {len(begun)} answers from before ({_DRAFT}; delete it to begin "
-                 "anew)")
+            _say(f"going on with {len(begun)} answers from before ({DRAFT_PATH}; delete it to "
+                 "begin anew)")
         elif sys.stdin.isatty():
             _say("Ctrl-C stops and keeps the answers; the same command then goes on.")
         try:
@@ -106,7 +104,7 @@ class Answering:
                 _say("stopped; nothing was answered yet")
             else:
                 save_draft(stop.answers)
-                _say(f"stopped; {len(stop.answers)} answers kept in {_DRAFT}, "
+                _say(f"stopped; {len(stop.answers)} answers kept in {DRAFT_PATH}, "
                      "the same command goes on from there")
             raise typer.Exit(130) from None
 
