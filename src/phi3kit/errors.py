@@ -47,3 +47,11 @@ class StoreError(Phi3kitError):
 
 class RunError(Phi3kitError):
     """A run folder that is missing, incomplete or belongs to other settings."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, at most 200 characters; its type if it says nothing.
+
+    To be put into a message of ours: the rest is seldom for users.
+    """
+    return (next(iter(str(error).strip().splitlines()), "") or type(error).__name__)[:200]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import ModelError
 from phi3kit.files import sha256_bytes
+from phi3kit.models.server_errors import Mends, explain
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -184,20 +185,10 @@ class RemoteEmbedder:
                           mend="Check that the URL is that of an embeddings API")
 
     def _error(self, error: Exception) -> ModelError:
-        import openai
-
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
-            return ModelError("the server refuses the key", where=self.name,
-                              mend=f"Correct {self._provider.key} in the environment")
-        if isinstance(error, openai.NotFoundError):
-            return ModelError(f"the server has no model '{self._model}'", where=self.name,
-                              mend="Correct ingest.embedder")
-        if isinstance(error, openai.APIConnectionError):
-            return ModelError("the server cannot be reached", where=self.name,
-                              mend="What is embedded stays; run the same command again")
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        return ModelError(f"the server failed ({first[:160]})", where=self.name,
-                          mend="What is embedded stays; run the same command again")
+        again = "What is embedded stays; run the same command again"
+        return explain(error, model=self._model, where=self.name, mends=Mends(
+            key=f"Correct {self._provider.key} in the environment",
+            model="Correct ingest.embedder", unreachable=again, otherwise=again))
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 from urllib.parse import urlsplit
 
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, first_line
 from phi3kit.models.generate import Generation, OnBatch
+from phi3kit.models.server_errors import Mends, explain
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
 
@@ -114,7 +115,7 @@ class EndpointGenerator:
             raise self._error(error) from error  # the next prompt would fare no better
         except Exception as error:
             return Generation("", self.count_tokens(messages), 0,
-                              time.perf_counter() - started, error=_first_line(error))
+                              time.perf_counter() - started, error=first_line(error))
         used = found.usage
         return Generation(
             text.strip(), used.prompt_tokens if used else self.count_tokens(messages),
@@ -129,20 +130,12 @@ class EndpointGenerator:
                              for m in messages]}
 
     def _error(self, error: Exception) -> ModelError:
-        import openai
-
-        if isinstance(error, (openai.AuthenticationError, openai.PermissionDeniedError)):
-            name = f"{KEY} or OPENAI_API_KEY" if _is_openai(self._url) else KEY
-            return ModelError("the server refuses the key", where=self._url,
-                              mend=f"Set {name} in the environment")
-        if isinstance(error, openai.NotFoundError):
-            return ModelError(f"the server has no model '{self._model}'", where=self._url,
-                              mend="Name with --model one that it serves, and end the URL with "
-                                   "/v1 if its API lies there")
-        if isinstance(error, openai.APIConnectionError):
-            return ModelError("the server cannot be reached", where=self._url,
-                              mend="Start it, or correct model.endpoint")
-        return ModelError(f"the server failed ({_first_line(error)})", where=self._url)
+        name = f"{KEY} or OPENAI_API_KEY" if _is_openai(self._url) else KEY
+        return explain(error, model=self._model, where=self._url, mends=Mends(
+            key=f"Set {name} in the environment",
+            model="Name with --model one that it serves, and end the URL with /v1 if its API "
+                  "lies there",
+            unreachable="Start it, or correct model.endpoint"))
 
 
 def checked_url(url: str) -> str:
@@ -177,7 +170,3 @@ def _key(url: str) -> str:
 def _is_openai(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host == "api.openai.com"
-
-
-def _first_line(error: Exception) -> str:
-    return (next(iter(str(error).strip().splitlines()), "") or type(error).__name__)[:200]

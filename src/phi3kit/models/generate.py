@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, first_line
 from phi3kit.models import adapters, decoding
 from phi3kit.models.chat import render, stop_token_ids
 from phi3kit.models.loading import Loaded, load_base
@@ -153,8 +153,7 @@ class LocalGenerator:
             return self._answer(batch, max_new_tokens)
         except RuntimeError as error:  # torch's errors, out of memory among them
             if len(batch) == 1:
-                first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                return [Generation("", len(batch[0]), 0, 0.0, error=first[:300])]
+                return [Generation("", len(batch[0]), 0, 0.0, error=first_line(error))]
         # Outside of the handler: its traceback would keep the failed batch's memory alive.
         _free_memory(self.loaded.device)
         return [self._answer_or_retry([ids], max_new_tokens)[0] for ids in batch]

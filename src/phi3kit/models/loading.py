@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, first_line
 from phi3kit.files import sha256_bytes, sha256_file, write_json
 from phi3kit.models import packaged
 from phi3kit.models.catalog import CATALOG, ModelSpec, find
@@ -210,8 +210,7 @@ def _explained(where: str, load: Callable[[], Any]) -> Any:
             raise ModelError("the model does not fit into memory", where=where,
                              mend="Use quantization: nf4 or a smaller model; "
                                   "`phi3kit plan` tells what fits") from error
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise ModelError(f"the model cannot be loaded ({first[:200]})", where=where,
+        raise ModelError(f"the model cannot be loaded ({first_line(error)})", where=where,
                          mend="It must be a complete folder or hub model of an architecture "
                               "that transformers has") from error
 
@@ -296,6 +295,5 @@ def _commit(hub_id: str, revision: str | None) -> str:
     except EntryNotFoundError as error:
         raise ModelError("no config.json in the hub model", where=hub_id) from error
     except (OSError, ValueError) as error:  # includes the HTTP client's errors
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise ModelError(f"the model hub cannot be reached ({first[:120]})", where=hub_id,
+        raise ModelError(f"the model hub cannot be reached ({first_line(error)})", where=hub_id,
                          mend=ways_out) from error

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from phi3kit import settings
-from phi3kit.errors import Phi3kitError
+from phi3kit.errors import Phi3kitError, first_line
 from phi3kit.models.packaged import cache_folder, minilm, smollm2
 from phi3kit.progress import note
 from phi3kit.records import Check
@@ -52,8 +52,7 @@ def guarded(name: str, check: Callable[[], Check]) -> Check:
     except Phi3kitError as error:
         return Check(name, False, error.what, error.mend or "")
     except Exception as error:  # a broken installation fails in any way it likes
-        first = next(iter(str(error).splitlines()), "")
-        return Check(name, False, f"{type(error).__name__}: {first[:200]}",
+        return Check(name, False, f"{type(error).__name__}: {first_line(error)}",
                      "Install phi3kit again into a fresh environment")
 
 

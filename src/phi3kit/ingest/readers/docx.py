@@ -6,7 +6,7 @@ import io
 import re
 from typing import Any
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document
 from phi3kit.ingest.readers.archive import open_archive
 from phi3kit.ingest.readers.outline import Outline
@@ -36,8 +36,7 @@ def read(data: bytes) -> Document:
         raise
     except Exception as error:
         # Whatever zip, XML and python-docx raise on a file that is damaged or another format.
-        what = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DataError(f"damaged or no Word document ({what[:120]})") from error
+        raise DataError(f"damaged or no Word document ({first_line(error)})") from error
     return outline.document()
 
 

@@ -6,7 +6,7 @@ import io
 import logging
 import warnings
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, joined
 from phi3kit.records import Failure
 
@@ -35,7 +35,7 @@ def read(data: bytes) -> Document:
         raise DataError("the PDF is encrypted", mend="Save it without a password") from error
     except Exception as error:
         # Damaged files raise whatever the broken object met: KeyError, RecursionError, …
-        raise DataError(f"damaged PDF ({_first_line(error)})") from error
+        raise DataError(f"damaged PDF ({first_line(error)})") from error
     pages = [(text, number) for number, text in enumerate(texts, start=1)]
     if not any(text.strip() for text in texts):
         raise DataError(f"no text on its {len(texts)} pages; scans need text recognition first")
@@ -55,7 +55,3 @@ def _has_image(reader: object, number: int) -> bool:
 
 def _clean(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _first_line(error: Exception) -> str:
-    return (next(iter(str(error).strip().splitlines()), "") or type(error).__name__)[:120]

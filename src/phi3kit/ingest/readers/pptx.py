@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Any
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, stacked
 from phi3kit.ingest.readers.archive import open_archive
 from phi3kit.ingest.readers.outline import Outline
@@ -29,8 +29,7 @@ def read(data: bytes) -> Document:
         raise
     except Exception as error:
         # Whatever zip, XML and python-pptx raise on a file that is damaged or another format.
-        what = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DataError(f"damaged or no PowerPoint presentation ({what[:120]})") from error
+        raise DataError(f"damaged or no PowerPoint presentation ({first_line(error)})") from error
     return stacked(slides)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
 from typing import Any
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, rows_under
 from phi3kit.ingest.readers.archive import open_archive
 
@@ -38,8 +38,7 @@ def read(data: bytes) -> Document:
         raise
     except Exception as error:
         # Whatever zip, XML and openpyxl raise on a file that is damaged or another format.
-        what = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise DataError(f"damaged or no Excel workbook ({what[:120]})") from error
+        raise DataError(f"damaged or no Excel workbook ({first_line(error)})") from error
     if not any(rows for _, rows in sheets):
         raise DataError("no rows below the names of the columns")
     return rows_under(sheets)
