@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,3 +62,13 @@ def test_a_quick_bench_of_ingest_is_not_kept(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "ingest"), "--quick",
                            "--write"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
+
+
+@pytest.mark.model
+def test_the_bench_of_gpus_runs_on_a_tiny_model(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "gpu"), "--tiny",
+                           "--examples", "16"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    arms = json.loads(done.stdout)
+    assert set(arms) >= {"lora", "qlora", "qlora, least memory", "trl"}
+    assert all(arm["tokens_per_second"] > 0 for arm in arms.values())

@@ -1,0 +1,56 @@
+"""Chat examples of varied length: a question about an excerpt, answered from it."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+SYSTEM = "Answer the question briefly from the text."
+_SHORTEST, _LONGEST = 20, 420  # words of an excerpt: some 40 to 700 tokens of an example
+
+
+def examples(count: int, seed: int) -> list[dict[str, Any]]:
+    """{"messages": [system, user, assistant]}, lengths drawn evenly on a logarithmic scale."""
+    rng = random.Random(seed)
+    texts = [path.read_text(encoding="utf-8").split()
+             for path in sorted((ROOT / "data" / "documents").rglob("*.md"))]
+    found = []
+    for number in range(count):
+        text = texts[rng.randrange(len(texts))]
+        length = min(len(text), round(_SHORTEST * (_LONGEST / _SHORTEST) ** rng.random()))
+        start = rng.randrange(len(text) - length + 1)
+        excerpt = text[start:start + length]
+        at = rng.randrange(max(1, length - 8))
+        answer = excerpt[at:at + rng.randint(6, 40)]
+        found.append({"messages": [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": f"{' '.join(excerpt)}\n\nWhat follows on "
+                                        f"'{' '.join(excerpt[max(0, at - 3):at])}'? ({number})"},
+            {"role": "assistant", "content": " ".join(answer)}]})
+    return found
+
+
+def long_examples(count: int, seed: int) -> list[dict[str, Any]]:
+    """The same with excerpts of 1,400 words, so that rows of 2,048 tokens are about full."""
+    rng = random.Random(seed)
+    words = [word for path in sorted((ROOT / "data" / "documents").rglob("*.md"))
+             for word in path.read_text(encoding="utf-8").split()]
+    found = []
+    for number in range(count):
+        start = rng.randrange(len(words) - 1600)
+        excerpt, answer = words[start:start + 1400], words[start + 1400:start + 1500]
+        found.append({"messages": [
+            {"role": "system", "content": SYSTEM},
+            {"role": "user", "content": f"{' '.join(excerpt)}\n\nWhat follows? ({number})"},
+            {"role": "assistant", "content": " ".join(answer)}]})
+    return found
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """As JSON Lines."""
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
+                    encoding="utf-8")
+    return path
