@@ -65,6 +65,11 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "provider's, which is sent your text: openai:MODEL, azure:DEPLOYMENT, jina:MODEL, "
         "URL#MODEL (Ollama, vLLM). "
         "Larger ones find more and embed slower; a change needs a new collection."))] = "minilm"
+    precision: Annotated[Literal["auto", "int8"], Meta(description=(
+        "Of the embedder. auto: the fastest on this machine that is as good as float32. int8 "
+        "(CPU, extra phi3kit[int8]): faster still, and finds slightly other passages; how many "
+        "is printed. A change needs a new collection; ask takes what it was built "
+        "with."))] = "auto"
     chunk_tokens: Annotated[int, Meta(ge=32, le=8192, description=(
         "Longest chunk in the embedder's own tokens, at most its window. Short chunks are "
         "found and cited more exactly; long ones keep more context."))] = 200
@@ -89,6 +94,14 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     retrieval: Annotated[Literal["dense", "lexical", "hybrid"], Meta(description=(
         "What orders the passages. dense: by meaning; lexical: by shared words (BM25), best for "
         "part numbers and names; hybrid: both rankings joined."))] = "hybrid"
+    filters: Annotated[tuple[str, ...], Meta(description=(
+        "Only passages that pass are found: source=handbook/*.md, type=pdf, heading=safety, "
+        "page=3-8. Of several with one key one has to hold, different keys together. Fewer "
+        "wrong documents; what lies elsewhere cannot be found."))] = ()
+    rerank: Annotated[str | None, Meta(description=(
+        "Cross-encoder (folder or hub id, such as cross-encoder/ms-marco-MiniLM-L6-v2) that "
+        "reads each of the first passages together with the question and orders them anew. "
+        "Often better ranked, and slower at every question; null: the order stands."))] = None
     min_similarity: Annotated[float, Meta(ge=-1.0, le=1.0, description=(
         "When no passage has this cosine similarity to the question, the answer is that it does "
         "not know (dense retrieval also leaves out each passage below it). Higher: fewer wrong "
@@ -107,6 +120,21 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     qlora: Annotated[bool, Meta(description=(
         "Base in 4-bit NF4: a quarter of the weights' memory, slower steps. Use it when "
         "LoRA does not fit."))] = False
+    full: Annotated[bool, Meta(description=(
+        "Train every weight of the base instead of an adapter: learns most, forgets most, and "
+        "takes 16 bytes per parameter before activations. For models under 1B, with a "
+        "learning_rate near 2e-5; the run then holds a whole model."))] = False
+    dora: Annotated[bool, Meta(description=(
+        "Train each weight column's length apart from its direction (DoRA). Sometimes better "
+        "at rank 8 and below; steps take about twice the time."))] = False
+    rslora: Annotated[bool, Meta(description=(
+        "Scale by alpha / sqrt(rank) instead of alpha / rank, so that ranks of 64 and more "
+        "learn at full strength. At small ranks take a smaller alpha with it."))] = False
+    init: Annotated[Literal["default", "pissa", "loftq"], Meta(description=(
+        "Where the adapter begins. default: changing nothing; pissa: with the base's largest "
+        "singular parts, which learns faster and makes a file of twice the rank; loftq (with "
+        "qlora): with what 4-bit rounding lost. Both cost a decomposition of each weight at "
+        "the start."))] = "default"
     passages: Annotated[float, Meta(ge=0.0, le=1.0, description=(
         "Share of the examples whose prompt carries retrieved passages, as `ask` would show "
         "them (needs an ingested collection). 0: a model that answers from memory; 0.5: one "
@@ -140,6 +168,9 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "most cards, the packaged model does not."))] = False
     seed: Annotated[int, Meta(ge=0, description=(
         "Same seed, same data, same machine: same adapter."))] = 0
+    report_to: Annotated[Literal["none", "tensorboard", "wandb", "mlflow"], Meta(description=(
+        "A tracker that gets each step's loss too, beside metrics.jsonl; its package has to be "
+        "installed. wandb and mlflow may send the figures to a server."))] = "none"
 
 
 class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from phi3kit.ingest import reconcile
 @pytest.fixture
 def words(monkeypatch):
     embedder = WordEmbedder()
-    monkeypatch.setattr(reconcile, "open_embedder", lambda name, device: embedder)
+    monkeypatch.setattr(reconcile, "open_embedder", lambda name, **_: embedder)
     return embedder
 
 

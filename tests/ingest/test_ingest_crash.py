@@ -19,7 +19,7 @@ sys.path.insert(0, {here!r})
 from word_embedder import WordEmbedder
 from phi3kit import settings
 from phi3kit.ingest import batch, kept, reconcile, store, swap
-reconcile.open_embedder = lambda name, device: WordEmbedder()
+reconcile.open_embedder = lambda name, **_: WordEmbedder()
 batch._CHUNKS = 2
 left = [int(sys.argv[1])]
 def counted(owner, name, before):

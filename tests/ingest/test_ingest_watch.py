@@ -22,7 +22,7 @@ sys.path.insert(0, {here!r})
 from word_embedder import WordEmbedder
 from phi3kit.ingest import watch
 from phi3kit.cli.app import main
-watch.open_embedder = lambda name, device: WordEmbedder()
+watch.open_embedder = lambda name, **_: WordEmbedder()
 main()
 """
 

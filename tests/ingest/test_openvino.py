@@ -67,8 +67,8 @@ def changed(tmp_path: Path, name: str, **values: object) -> Path:
 def test_models_that_do_something_else_are_left_to_torch(
     tmp_path: Path, name: str, values: dict[str, object],
 ) -> None:
-    assert fast._pooling(minilm()) == "mean"
-    assert fast._pooling(changed(tmp_path, name, **values)) is None
+    assert fast.pooling_of(minilm()) == "mean"
+    assert fast.pooling_of(changed(tmp_path, name, **values)) is None
 
 
 def test_a_further_module_is_left_to_torch(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_further_module_is_left_to_torch(tmp_path: Path) -> None:
     modules.append({"idx": 3, "name": "3", "path": "3_Dense",
                     "type": "sentence_transformers.models.Dense"})
     (copy / "modules.json").write_text(json.dumps(modules))
-    assert fast._pooling(copy) is None
+    assert fast.pooling_of(copy) is None
 
 
 @pytest.mark.model

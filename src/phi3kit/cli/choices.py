@@ -1,8 +1,12 @@
-"""Values that several commands let one choose from."""
+"""Values that several commands let one choose from, and what they say of shared options."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+FILTER = ("Only passages that pass: source=handbook/*.md, type=pdf, heading=safety, page=3-8. "
+          "May be given more than once.")
+RERANK = "Cross-encoder (folder or hub id) that orders the first passages anew."
 
 
 class Retrieval(StrEnum):

@@ -7,18 +7,16 @@ a run with nothing to embed never pays it.
 from __future__ import annotations
 
 import functools
-import json
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from phi3kit.errors import ModelError
-from phi3kit.files import sha256_bytes, sha256_file
+from phi3kit.errors import ModelError, SettingsError
 from phi3kit.ingest.openvino import BATCH_TOKENS as FAST_BATCH_TOKENS
 from phi3kit.ingest.openvino import OpenvinoEncoder, open_encoder
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of
 from phi3kit.models.hardware import has_gpu
+from phi3kit.models.sentence import fingerprint, read_json, sentence_model
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -30,8 +28,6 @@ PACKAGED = "minilm"
 # Tokens of a batch, padding included. On 2 cores with bfloat16, MiniLM takes 1.2 times the
 # CPU time at half of it and 1.6 to 1.9 times at a quarter: every new shape costs a set-up.
 _BATCH_TOKENS = 16_384
-_PATTERNS = ("*.json", "*.txt", "*.safetensors", "*.model")
-_WAYS_OUT = "Use a cached model, a local folder, or the packaged minilm"
 
 
 class Embedder(Protocol):
@@ -67,7 +63,7 @@ class LocalEmbedder:
 
     def __init__(self, name: str, folder: Path, device: str) -> None:
         self.name = name
-        self.fingerprint = _fingerprint(folder)
+        self.fingerprint = fingerprint(folder)
         self._folder = folder
         self._device = device
 
@@ -87,7 +83,7 @@ class LocalEmbedder:
     @functools.cached_property
     def window(self) -> int:
         """Longest input in tokens, special tokens included."""
-        config = _json(self._folder / "sentence_bert_config.json", {})
+        config = read_json(self._folder / "sentence_bert_config.json", {})
         if config.get("max_seq_length"):
             return int(config["max_seq_length"])
         return int(self._model.max_seq_length)
@@ -97,7 +93,7 @@ class LocalEmbedder:
         """Length of a vector."""
         # Pooling alone keeps the transformer's own; what comes after it may not.
         if self._fast is not None:
-            return int(_json(self._folder / "config.json", {})["hidden_size"])
+            return int(read_json(self._folder / "config.json", {})["hidden_size"])
         return int(self._model.get_embedding_dimension())
 
     def estimate(self, tokens: int) -> str:
@@ -169,7 +165,7 @@ class LocalEmbedder:
                              mend="Give a complete sentence-transformers model") from error
 
 
-def open_embedder(name: str, *, device: str = "auto") -> Embedder:
+def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -> Embedder:
     """The embedder called `name`; its weights are loaded when they are first needed.
 
     Args:
@@ -177,24 +173,32 @@ def open_embedder(name: str, *, device: str = "auto") -> Embedder:
             `remote.RemoteEmbedder` takes it. A hub model is fetched once; the cached commit
             is used from then on.
         device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto", which is as good as float32, or "int8" (see `int8.Int8Embedder`).
 
     Raises:
         ModelError: no such model, hub not reachable, pickled weights, code in the model.
+        SettingsError: `precision` is not to be had for it.
     """
     if name.lower() == PACKAGED:
         from phi3kit.models.packaged import minilm
 
-        return LocalEmbedder(name, minilm(), device)
+        return _local(name, minilm(), device, precision)
     if provider_of(name) is not None:
+        if precision != "auto":
+            raise SettingsError(f"'{name}' embeds in its provider's own precision, not in "
+                                f"{precision}", where="ingest.precision", mend="Set it to auto")
         return RemoteEmbedder(name)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) or name.startswith("."):
-            raise ModelError(f"no folder '{name}'", where="ingest.embedder",
-                             mend="Give minilm, a folder, or a hub id (owner/name)")
-        folder = _from_hub(name)
-    _refuse_unsafe(name, folder)
-    return LocalEmbedder(name, folder, device)
+    folder = sentence_model(name, kind="embedder", setting="ingest.embedder",
+                            packaged="the packaged minilm")
+    return _local(name, folder, device, precision)
+
+
+def _local(name: str, folder: Path, device: str, precision: str) -> LocalEmbedder:
+    if precision == "auto":
+        return LocalEmbedder(name, folder, device)
+    from phi3kit.ingest.int8 import Int8Embedder
+
+    return Int8Embedder(name, folder, device)
 
 
 def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
@@ -210,78 +214,3 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
         batch.append(at)
     if batch:
         yield batch
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
-    from phi3kit.progress import note
-
-    repository = name if "/" in name else f"sentence-transformers/{name}"
-    try:
-        folder = Path(snapshot_download(repository, local_files_only=True))
-        if (folder / "config.json").is_file() and any(folder.rglob("*.safetensors")):
-            return folder
-    except (OSError, ValueError):
-        pass  # not cached, or not whole: fetched below
-    try:
-        note(f"fetching the embedder {repository} …")
-        return Path(snapshot_download(repository, allow_patterns=list(_PATTERNS)))
-    except GatedRepoError as error:
-        raise ModelError("the hub gives this model only to users who accepted its terms",
-                         where=name, mend="Accept them on its page and run: hf auth "
-                                          "login") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError("the hub has no such embedder, or not for you", where=name,
-                         mend=_WAYS_OUT) from error
-    except LocalEntryNotFoundError as error:
-        raise ModelError("the model hub cannot be reached and the embedder is not cached",
-                         where=name, mend=_WAYS_OUT) from error
-    except (OSError, ValueError) as error:  # includes the HTTP client's errors
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise ModelError(f"the model hub cannot be reached ({first[:120]})", where=name,
-                         mend=_WAYS_OUT) from error
-
-
-def _refuse_unsafe(name: str, folder: Path) -> None:
-    """Only safetensors, and only classes of sentence-transformers itself."""
-    if not (folder / "config.json").is_file():
-        raise ModelError("no config.json in the embedder's folder", where=name,
-                         mend="Give a folder that SentenceTransformer.save wrote")
-    for module in _json(folder / "modules.json", []):
-        kind = str(module.get("type", ""))
-        if not kind.startswith("sentence_transformers."):
-            raise ModelError(f"the embedder needs code of its own ({kind}), which phi3kit does "
-                             "not run", where=name, mend="Use another embedder")
-    for weights in folder.rglob("pytorch_model*.bin"):
-        if not any(weights.parent.glob("*.safetensors")):
-            raise ModelError(f"pickled weights ({weights.name}) can run code and are refused",
-                             where=name, mend="Save the model again with safetensors")
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError("no *.safetensors in the embedder's folder", where=name,
-                         mend="Save the model again with safetensors")
-
-
-def _fingerprint(folder: Path) -> str:
-    """Hash over weights, tokenizer and the settings of the modules: all that changes vectors."""
-    names = [path for pattern in ("*.safetensors", "tokenizer.json", "modules.json",
-                                  "config.json", "sentence_bert_config.json")
-             for path in folder.rglob(pattern)]
-    parts = [f"{path.relative_to(folder).as_posix()}:{sha256_file(path)}"
-             for path in sorted(names)]
-    return f"sha256:{sha256_bytes(chr(10).join(parts).encode())}"
-
-
-def _json(path: Path, otherwise: Any) -> Any:
-    """The file's value; `otherwise` when there is no such file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return otherwise
-    except (OSError, ValueError) as error:
-        raise ModelError("not JSON", where=str(path), mend="Copy the model again") from error

@@ -114,7 +114,7 @@ class Kept:
             self._manifest.refuse_other(
                 embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
                 chunk_tokens=self._wanted.chunk_tokens, chunker=chunking.VERSION,
-                where=self.where)
+                where=self.where, precision=self._wanted.precision)
 
     def opened(self) -> store.Store:
         """The collection, opened or made when it is first needed."""
@@ -188,7 +188,7 @@ class Kept:
         self._manifest = Manifest(
             embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
             dimension=self._embedder.dimension, chunk_tokens=self._wanted.chunk_tokens,
-            chunker=chunking.VERSION, versions=versions())
+            chunker=chunking.VERSION, precision=self._wanted.precision, versions=versions())
         return self._manifest
 
 

@@ -38,6 +38,7 @@ class Manifest:
         chunker: version of the rules that cut and of what is embedded.
         distance: Chroma's name of the distance that the index orders by.
         normalized: whether every vector has length 1.
+        precision: of the embedder: "auto" (as good as float32) or "int8".
         versions: installed versions at the first ingest, for the record.
     """
 
@@ -48,6 +49,7 @@ class Manifest:
     chunker: int
     distance: str = DISTANCE
     normalized: bool = True
+    precision: str = "auto"
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def as_text(self) -> str:
@@ -55,7 +57,7 @@ class Manifest:
         return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, sort_keys=True)
 
     def refuse_other(self, *, embedder: str, fingerprint: str, chunk_tokens: int,
-                     chunker: int, where: str) -> None:
+                     chunker: int, where: str, precision: str = "auto") -> None:
         """Compare with what the settings ask for.
 
         The dimension follows from the fingerprint, and to ask for it would load the model.
@@ -65,7 +67,9 @@ class Manifest:
                 compared with each other as if they were alike.
         """
         what = None
-        if fingerprint != self.fingerprint:
+        if precision != self.precision:
+            what = f"built with ingest.precision {self.precision}, not {precision}"
+        elif fingerprint != self.fingerprint:
             what = (f"built with embedder '{self.embedder}', not '{embedder}'"
                     if embedder != self.embedder else
                     f"built with other weights of the embedder '{embedder}'")

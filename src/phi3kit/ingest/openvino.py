@@ -12,7 +12,7 @@ import logging
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,32 +82,69 @@ def open_encoder(folder: Path, fingerprint: str, tokenizer: Tokenizer,
         tokenizer: the model's own, without truncation.
         window: longest input in tokens, special ones included.
     """
-    pooling = _pooling(folder)
+    pooling = pooling_of(folder)
     if pooling is None:
         return None
     try:
-        openvino = _openvino()
+        library()
     except ImportError:
         return None
-    key = sha256_bytes(f"{_VERSION}\n{openvino.__version__}\n{fingerprint}".encode())[:32]
-    kept = cache_folder() / "openvino" / key
-    truncated = _truncated(tokenizer, window)
+    cut = truncated(tokenizer, window)
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{kept}.lock"):
-            if not (kept / "checked.json").is_file():
-                _convert(folder, kept, truncated, pooling)
-            told = json.loads((kept / "checked.json").read_text(encoding="utf-8"))
-        if told["cosine"] < LEAST_COSINE:
+        path, cosine = converted(folder, fingerprint, cut, pooling)
+        if cosine < LEAST_COSINE:
             return None
-        return OpenvinoEncoder(_compile(kept / "model.xml"), truncated, pooling)
+        return OpenvinoEncoder(compile_model(path), cut, pooling)
     except Exception as error:  # whatever it is, torch embeds too, and names what is wrong
         first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         note(f"embedding with torch: OpenVINO cannot run this model ({first[:100]})")
         return None
 
 
-def _pooling(folder: Path) -> str | None:
+def converted(folder: Path, fingerprint: str, tokenizer: Tokenizer,
+              pooling: str) -> tuple[Path, float]:
+    """The model as OpenVINO's .xml, converted if it is not yet, and its lowest cosine to torch.
+
+    Args:
+        tokenizer: with truncation; the rest as for `open_encoder`.
+    """
+
+    def convert(path: Path) -> OpenvinoEncoder:
+        note("converting the embedder for this CPU, once (seconds) …")
+        _save(_torch_model(folder), path)
+        return OpenvinoEncoder(compile_model(path), tokenizer, pooling)
+
+    return checked_once(f"{_VERSION}\n{fingerprint}", folder, convert)
+
+
+def checked_once(identity: str, folder: Path,
+                 make: Callable[[Path], OpenvinoEncoder]) -> tuple[Path, float]:
+    """A model of the cache, and its lowest cosine to torch in float32: all or nothing.
+
+    Args:
+        identity: all that decides what `make` gives, besides OpenVINO's version.
+        folder: of the sentence-transformers model to compare with.
+        make: writes the model to the .xml that it is given, and opens it. Called when the
+            cache has no such model; processes that ask at the same time wait for one of them.
+    """
+    key = sha256_bytes(f"{library().__version__}\n{identity}".encode())[:32]
+    kept = cache_folder() / "openvino" / key
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{kept}.lock"):
+        if not (kept / "checked.json").is_file():
+            staged = Path(tempfile.mkdtemp(prefix=".converting-", dir=kept.parent))
+            try:
+                encoder = make(staged / "model.xml")
+                write_json(staged / "checked.json", {"cosine": _lowest_cosine(folder, encoder)})
+                shutil.rmtree(kept, ignore_errors=True)
+                staged.rename(kept)
+            finally:
+                shutil.rmtree(staged, ignore_errors=True)
+        told = json.loads((kept / "checked.json").read_text(encoding="utf-8"))
+    return kept / "model.xml", float(told["cosine"])
+
+
+def pooling_of(folder: Path) -> str | None:
     """"mean" or "cls"; None for a model that does more than transform, pool, normalise."""
     try:
         modules = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
@@ -128,13 +165,14 @@ def _pooling(folder: Path) -> str | None:
             ("pooling_mode_cls_token",): "cls"}.get(tuple(modes))
 
 
-def _truncated(tokenizer: Tokenizer, window: int) -> Tokenizer:
+def truncated(tokenizer: Tokenizer, window: int) -> Tokenizer:
+    """A copy of the tokenizer that cuts texts off at `window` tokens, special ones included."""
     copy = type(tokenizer).from_str(tokenizer.to_str())
     copy.enable_truncation(max_length=window)
     return copy
 
 
-def _openvino() -> Any:
+def library() -> Any:
     """The library, without its telemetry.
 
     Its converter reports its use to its makers unless this package is missing. With None in
@@ -146,26 +184,12 @@ def _openvino() -> Any:
     return openvino
 
 
-def _compile(path: Path) -> Any:
-    core = _openvino().Core()
-    fast = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def compile_model(path: Path, *, exact: bool = False) -> Any:
+    """The model ready to run, in bfloat16 where the CPU has it; in float32 if `exact`."""
+    core = library().Core()
+    fast = not exact and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return core.compile_model(path, "CPU", {
         "INFERENCE_PRECISION_HINT": "bf16" if fast else "f32"})
-
-
-def _convert(folder: Path, kept: Path, tokenizer: Tokenizer, pooling: str) -> None:
-    """Convert, compare with torch, and keep the result with the lowest cosine: all or nothing."""
-    note("converting the embedder for this CPU, once (seconds) …")
-    staged = Path(tempfile.mkdtemp(prefix=".converting-", dir=kept.parent))
-    try:
-        model = _torch_model(folder)
-        _save(model, staged / "model.xml")
-        encoder = OpenvinoEncoder(_compile(staged / "model.xml"), tokenizer, pooling)
-        write_json(staged / "checked.json", {"cosine": _lowest_cosine(folder, encoder)})
-        shutil.rmtree(kept, ignore_errors=True)
-        staged.rename(kept)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _torch_model(folder: Path) -> Any:
@@ -185,7 +209,7 @@ def _save(model: Any, path: Path) -> None:
 
     import torch
 
-    openvino = _openvino()
+    openvino = library()
 
     class Hidden(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -207,6 +231,9 @@ def _save(model: Any, path: Path) -> None:
 
 def _lowest_cosine(folder: Path, encoder: OpenvinoEncoder) -> float:
     """Against sentence-transformers in float32, on texts of all lengths."""
+    from phi3kit.models.quiet import hush
+
+    hush()  # before the import, which warns too
     import numpy as np
     from sentence_transformers import SentenceTransformer
 

@@ -61,7 +61,9 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
     """
     started = time.monotonic()
     given = _given(settings.ingest, paths)
-    embedder = embedder or open_embedder(settings.ingest.embedder, device=settings.model.device)
+    embedder = embedder or open_embedder(
+        settings.ingest.embedder, device=settings.model.device,
+        precision=settings.ingest.precision)
     with lock.writer(Path(settings.ingest.store)):
         work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
         try:
@@ -84,7 +86,8 @@ def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fa
     """
     started = time.monotonic()
     given = _given(settings.ingest, paths)
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device)
+    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
+                             precision=settings.ingest.precision)
     work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
     try:
         report = work.preview(rebuild=rebuild)

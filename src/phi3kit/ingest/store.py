@@ -7,7 +7,7 @@ import logging
 import math
 import random
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
 from phi3kit.ingest.faults import explained, require_room
 from phi3kit.ingest.manifest import Manifest, manifest_from
-from phi3kit.ingest.rows import Row, passage_of, places_of
+from phi3kit.ingest.rows import Place, Row, passage_of, places_of
 from phi3kit.records import Passage
 
 if TYPE_CHECKING:
@@ -56,18 +56,21 @@ class Store:
         """Links of each chunk in the index's graph (see `create_store`)."""
         return int(self._collection.configuration_json["hnsw"]["max_neighbors"])
 
-    def query(self, vectors: np.ndarray, k: int) -> list[list[Passage]]:
+    def query(self, vectors: np.ndarray, k: int,
+              only: Sequence[str] | None = None) -> list[list[Passage]]:
         """The `k` nearest passages of each vector, best first, scored by cosine similarity.
 
         Args:
             vectors: float32 [n, dimension].
             k: at most this many; fewer when the collection is smaller.
+            only: IDs of the passages to choose from, at least one; None: all.
         """
         if not len(vectors):
             return []
         with explained(self._where):
             found = self._collection.query(
                 query_embeddings=vectors, n_results=max(1, k),
+                ids=None if only is None else list(only),
                 include=["documents", "metadatas", "distances"])
         return [
             # Rounding may leave a distance just outside of 0 to 2.
@@ -105,6 +108,16 @@ class Store:
         seen = sorted("\n".join((id_, *meta["places"])) for page in self._pages(["metadatas"])
                       for id_, meta in zip(page["ids"], page["metadatas"], strict=True))
         return "sha256:" + sha256_bytes("\n".join([self.manifest.fingerprint, *seen]).encode())
+
+    def matching(self, test: Callable[[Place], bool]) -> dict[str, Place]:
+        """Of every passage that has a place which passes, its ID and the first such place."""
+        held: dict[str, Place] = {}
+        for page in self._pages(["metadatas"]):
+            for id_, meta in zip(page["ids"], page["metadatas"], strict=True):
+                place = next(filter(test, places_of(meta)), None)
+                if place is not None:
+                    held[id_] = place
+        return held
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows of those IDs that the collection holds."""

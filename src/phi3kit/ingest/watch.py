@@ -30,7 +30,8 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
         Phi3kitError: the first reconcile cannot be done. Later ones that fail are told on
             stderr and tried again.
     """
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device)
+    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
+                             precision=settings.ingest.precision)
     try:
         on_report(ingest(settings, rebuild=rebuild, embedder=embedder))
         note("watching for changes; Ctrl-C stops")

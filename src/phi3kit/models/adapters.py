@@ -12,18 +12,22 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from phi3kit.errors import ModelError
-from phi3kit.files import write_json
+from phi3kit.files import flush, flush_tree, write_json
+from phi3kit.models import starts
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
+
+Init = Literal["default", "pissa", "loftq"]
 
 _BINDING = "phi3kit.json"
 _WEIGHTS = "adapter_model.safetensors"
 
 
-def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int) -> Any:
+def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int,
+             rslora: bool = False, dora: bool = False, init: Init = "default") -> Any:
     """Put a fresh LoRA adapter on `loaded.model`; only the adapter's weights train.
 
     LoRA adds `alpha / rank * B A x` to each target layer's output, with A random and B zero
@@ -38,6 +42,9 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int
         alpha: numerator of the scale.
         dropout: on the adapter's input, 0 to 1.
         seed: of A's random values; the global generator is left as it was.
+        rslora: scale by `alpha / sqrt(rank)` (Kalajdzievski 2023).
+        dora: train each column's length apart from its direction (Liu et al. 2024).
+        init: where A and B begin, see `starts`; "pissa" takes its part out of the base.
 
     Returns:
         The PeftModel, in training mode.
@@ -51,14 +58,27 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int
     hush()
     config = LoraConfig(
         task_type="CAUSAL_LM", r=rank, lora_alpha=alpha, lora_dropout=dropout,
-        target_modules=list(target_modules(loaded)), bias="none")
+        target_modules=list(target_modules(loaded)), bias="none", use_rslora=rslora,
+        use_dora=dora, init_lora_weights="pissa" if init == "pissa" else True)
     devices = [torch.cuda.current_device()] if loaded.device == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         model = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
     loaded.model = model
+    if init == "loftq":
+        starts.loftq(loaded, model)
+    elif init == "pissa":
+        loaded.start = _weights(model)
     model.train()
     return model
+
+
+def _weights(model: Any) -> starts.Start:
+    """A copy of the adapter's weights, by the names that they have in its file."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, save_embedding_layers=False)
+    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
 
 def target_modules(loaded: Loaded) -> tuple[str, ...]:
@@ -103,6 +123,8 @@ def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:
         config.base_model_name_or_path = loaded.name
         # "auto" would ask the hub whether the vocabulary was resized; it never is.
         loaded.model.save_pretrained(staging, save_embedding_layers=False)
+        if loaded.start is not None:
+            starts.as_plain_lora(staging, loaded.start)
         write_json(staging / _BINDING, {
             "base": loaded.name,
             "revision": _revision(loaded),
@@ -113,9 +135,11 @@ def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:
             "peft": peft.__version__,
         })
         staging.chmod(0o755)
+        flush_tree(staging)
         if folder.exists():
             shutil.rmtree(folder)
         staging.rename(folder)
+        flush(folder.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -140,6 +164,9 @@ def adapter_folder(path: str | Path) -> Path:
                                  "refused", where=str(folder),
                                  mend="Save the adapter again with safetensors")
             return folder
+    if (given / "model" / "config.json").is_file():
+        raise ModelError("this run trained the whole model and has no adapter", where=str(given),
+                         mend=f"Use it as the base: --model {given / 'model'}")
     raise ModelError("no adapter here (no adapter_config.json)", where=str(given),
                      mend="Give the run folder that `phi3kit finetune` printed")
 

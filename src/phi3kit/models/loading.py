@@ -5,9 +5,7 @@ Safetensors only and no code from the hub: a checkpoint can be wrong here, never
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from phi3kit.errors import ModelError, first_line
-from phi3kit.files import sha256_bytes, sha256_file, write_json
+from phi3kit.files import sha256_bytes
 from phi3kit.models import packaged
 from phi3kit.models.catalog import CATALOG, ModelSpec, find
 from phi3kit.models.hardware import pick_device, pick_dtype
+from phi3kit.models.hashes import remembered_sha256
 from phi3kit.models.quiet import hush
 from phi3kit.settings import ModelSettings
 
@@ -42,6 +41,7 @@ class Loaded:
         context: longest sequence in tokens, prompt and answer together.
         folded: the adapter that has been added into the weights; None without one, or when
             it is kept apart from them (see `adapters.attach`).
+        start: the weights that a PiSSA adapter began with, which the base is now without.
     """
 
     model: Any
@@ -54,6 +54,7 @@ class Loaded:
     spec: ModelSpec | None
     context: int
     folded: Any = None
+    start: Any = None
 
 
 def resolve_base(name: str, revision: str | None = None) -> tuple[str | Path, str | None]:
@@ -239,27 +240,8 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def _fingerprint_folder(folder: Path) -> str:
-    parts = [f"{path.name}:{_hash(path)}" for path in _weight_files(folder)]
+    parts = [f"{path.name}:{remembered_sha256(path)}" for path in _weight_files(folder)]
     return f"sha256:{sha256_bytes(chr(10).join(parts).encode())}"
-
-
-def _hash(path: Path) -> str:
-    """The file's SHA-256, remembered for as long as its size and time stay the same."""
-    stat = path.stat()
-    full = str(path.resolve())
-    state = {"path": full, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    memo = packaged.cache_folder() / "hashes" / f"{sha256_bytes(full.encode())[:32]}.json"
-    try:
-        known = json.loads(memo.read_text(encoding="utf-8"))
-        if {k: known[k] for k in state} == state:
-            return str(known["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no memo, or a damaged one: it is written anew
-    digest = sha256_file(path)
-    # A cache that cannot be written costs time, not correctness.
-    with contextlib.suppress(OSError):
-        write_json(memo, {**state, "sha256": digest})
-    return digest
 
 
 def _commit(hub_id: str, revision: str | None) -> str:

@@ -10,45 +10,84 @@ from phi3kit.records.advise import (
     Reversal,
     Settle,
 )
-from phi3kit.records.ask import Answer, Citation
+from phi3kit.records.ask import Answer, Citation, Unsupported
 from phi3kit.records.common import OPTIONS, Failure, Interval, Message, Option, as_json
 from phi3kit.records.compare import ArmSummary, Comparison, Difference, Question, Row, Verdict
-from phi3kit.records.dataset import DatasetSize
+from phi3kit.records.dataset import (
+    Conflict,
+    DatasetCheck,
+    DatasetSize,
+    DatasetSplit,
+    KnownAnswers,
+    LabelCounts,
+    Leak,
+    Lengths,
+    MaskPicture,
+    RaftReport,
+    Repeat,
+    Span,
+    SynthReport,
+)
 from phi3kit.records.finetune import TrainReport
-from phi3kit.records.ingest import IngestReport, Passage
+from phi3kit.records.ingest import Fidelity, IngestReport, Passage
 from phi3kit.records.plan import Check, MemoryPlan, TimePlan
-from phi3kit.records.retrieval import RetrievalMode, RetrievalReport
+from phi3kit.records.retrieval import (
+    CalibrationReport,
+    ModeDifference,
+    RetrievalMode,
+    RetrievalReport,
+    ThresholdEffect,
+    ThresholdPoint,
+)
 
 __all__ = [
     "OPTIONS",
     "Advice",
     "Answer",
     "ArmSummary",
+    "CalibrationReport",
     "Check",
     "Citation",
     "Comparison",
+    "Conflict",
     "Cost",
+    "DatasetCheck",
     "DatasetSize",
+    "DatasetSplit",
     "Difference",
     "Failure",
+    "Fidelity",
     "IngestReport",
     "Interval",
+    "KnownAnswers",
+    "LabelCounts",
+    "Leak",
+    "Lengths",
+    "MaskPicture",
     "Measured",
     "MeasuredRun",
     "MemoryPlan",
     "Message",
     "Missing",
+    "ModeDifference",
     "Option",
     "Passage",
     "Question",
+    "RaftReport",
     "Reason",
+    "Repeat",
     "RetrievalMode",
     "RetrievalReport",
     "Reversal",
     "Row",
     "Settle",
+    "Span",
+    "SynthReport",
+    "ThresholdEffect",
+    "ThresholdPoint",
     "TimePlan",
     "TrainReport",
+    "Unsupported",
     "Verdict",
     "as_json",
 ]

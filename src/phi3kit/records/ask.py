@@ -25,6 +25,22 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsupported:
+    """Something that an answer says and no cited passage.
+
+    Attributes:
+        text: as it stands in the answer.
+        kind: "quote", "number" or "name".
+        start, end: its characters in the answer's text.
+    """
+
+    text: str
+    kind: Literal["quote", "number", "name"]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer with the passages that were shown to the model.
 
@@ -33,6 +49,8 @@ class Answer:
         removed_citations: numbers that the model wrote and that point at no passage.
         seconds: wall time; in a batch, the batch's time shared out by output tokens.
         error: why there is no answer; "" when there is one.
+        unsupported: claims that stand in none of the cited passages; where nothing is cited,
+            in none of those shown. Empty in closed book, where nothing backs an answer.
     """
 
     question: str
@@ -45,3 +63,4 @@ class Answer:
     tokens_out: int
     seconds: float
     error: str = ""
+    unsupported: tuple[Unsupported, ...] = ()

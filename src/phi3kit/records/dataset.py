@@ -1,7 +1,8 @@
-"""Training examples, measured."""
+"""Training examples, measured, split and made."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from phi3kit.records.common import Failure
@@ -25,3 +26,203 @@ class DatasetSize:
     longest: int
     how: str
     skipped: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """An example that gives a held-out question away.
+
+    Attributes:
+        line: of the example.
+        question_id: of the question.
+        where: the question's file and line.
+        how: "exact", "13-gram" or "near".
+    """
+
+    line: int
+    question_id: str
+    where: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """An example that says again what an earlier one, at line `of`, says; nearly, if `near`."""
+
+    line: int
+    of: int
+    near: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two examples with the same prompt and different answers, by their lines."""
+
+    line: int
+    other: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Tokens of the examples as the model is trained on them, before anything is cut.
+
+    Attributes:
+        limit: tokens that training allows; what is longer loses the start of its prompt.
+        trained: mean share of the tokens that carry loss, 0 to 1.
+        cut: examples that are longer than `limit`.
+        lost: tokens that they lose together.
+        model: whose tokenizer and chat template counted.
+    """
+
+    least: int
+    median: float
+    p95: float
+    most: int
+    limit: int
+    trained: float
+    cut: int
+    lost: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelCounts:
+    """How often each answer of a closed set is given.
+
+    Attributes:
+        kind: the examples' `kind`; "" where they have none.
+        counts: examples by label, the most frequent first.
+    """
+
+    kind: str
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of an encoded example whose tokens are all trained or all not."""
+
+    text: str
+    trained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MaskPicture:
+    """An example as the model sees it after truncation.
+
+    Attributes:
+        line: of the example.
+        tokens: all of them; `trained` of them carry loss.
+        cut: whether the start of its prompt is gone.
+    """
+
+    line: int
+    tokens: int
+    trained: int
+    cut: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownAnswers:
+    """What the base model answers right by itself, closed book.
+
+    Attributes:
+        asked: examples that were asked.
+        lines: of those whose answer the base gave.
+        errors: examples that it could not be asked.
+    """
+
+    asked: int
+    lines: tuple[int, ...]
+    errors: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetCheck:
+    """What a file of examples holds, and what is wrong with it.
+
+    Attributes:
+        format: "messages", "ShareGPT", "prompt/completion", "Alpaca" or "question/answer".
+        examples: that `finetune` would train on.
+        skipped: what it would leave out, by line: unusable, too long, or a held-out question.
+        lengths: None where the model's tokenizer is not here.
+        questions: held-out questions that leakage was looked for with.
+        known: None unless the base was asked.
+        notes: what could not be checked, and why.
+    """
+
+    source: str
+    format: str
+    examples: int
+    skipped: tuple[Failure, ...]
+    lengths: Lengths | None
+    repeats: tuple[Repeat, ...]
+    conflicts: tuple[Conflict, ...]
+    questions: int
+    leaks: tuple[Leak, ...]
+    labels: tuple[LabelCounts, ...]
+    masks: tuple[MaskPicture, ...]
+    known: KnownAnswers | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSplit:
+    """A file of examples, cut in two.
+
+    Attributes:
+        train: examples in `files`' first.
+        held_out: examples in the others.
+        groups: sets of examples that had to stay together.
+        by_kind: examples to train on and held out, by kind or label.
+        without_source: examples that name no source document.
+        skipped: examples that cannot be used.
+    """
+
+    source: str
+    train: int
+    held_out: int
+    groups: int
+    by_kind: Mapping[str, tuple[int, int]]
+    without_source: int
+    files: tuple[str, ...]
+    skipped: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RaftReport:
+    """Examples that were given passages.
+
+    Attributes:
+        examples: written to `file`.
+        abstaining: those of them whose right passage was left out.
+        added: those whose right passage the search ranked too low for `ask` to show it.
+        skipped: examples without passages, and why.
+    """
+
+    file: str
+    examples: int
+    abstaining: int
+    added: int
+    skipped: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SynthReport:
+    """Question/answer pairs that were written from the collection.
+
+    Attributes:
+        pairs: written to `file`.
+        wanted: how many were asked for.
+        tried: passages that the model was asked to write a question about.
+        dropped: pairs by the filter that dropped them, in the order of the filters.
+        reused: of `tried`, those that an earlier call had done.
+    """
+
+    file: str
+    pairs: int
+    wanted: int
+    tried: int
+    dropped: Mapping[str, int]
+    reused: int

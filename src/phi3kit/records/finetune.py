@@ -13,7 +13,9 @@ class TrainReport:
     """What a training run made.
 
     Attributes:
-        run: the run folder; the adapter lies in `<run>/adapter`.
+        run: the run folder; the adapter lies in `<run>/adapter`, a whole model in `<run>/model`.
+        method: "full" trained every weight of the base.
+        variants: what else is not plain LoRA: "rslora", "dora", "pissa", "loftq".
         format: the dataset format that was detected.
         examples: examples trained on; `skipped` lists those that could not be used.
         trained_tokens: answer tokens that carried loss, over all epochs.
@@ -26,7 +28,7 @@ class TrainReport:
     run: str
     base: str
     base_fingerprint: str
-    method: Literal["lora", "qlora"]
+    method: Literal["lora", "qlora", "full"]
     format: str
     examples: int
     skipped: tuple[Failure, ...]
@@ -41,3 +43,4 @@ class TrainReport:
     seconds: float
     peak_memory_bytes: int
     reused: bool = False
+    variants: tuple[str, ...] = ()

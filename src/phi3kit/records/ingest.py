@@ -48,6 +48,24 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class Fidelity:
+    """How near int8 vectors are to float32's, on a sample of a collection's chunks.
+
+    Attributes:
+        texts: size of the sample.
+        cosine_mean, cosine_least: of each text's two vectors.
+        nearest: how many neighbours of each text were compared: 10, fewer in a small sample.
+        overlap: mean share of a text's `nearest` by float32 that int8 also has, 0 to 1.
+    """
+
+    texts: int
+    cosine_mean: float
+    cosine_least: float
+    nearest: int
+    overlap: float
+
+
+@dataclass(frozen=True, slots=True)
 class IngestReport:
     """What a reconcile did: files by outcome, chunks in and out.
 
@@ -59,6 +77,7 @@ class IngestReport:
         verified: chunks that were looked for by their own vectors after the writing; 0 when
             nothing was written.
         reindexed: some were not found, so the index was built anew from the vectors.
+        fidelity: what int8 changed; None for other precisions, or when nothing was embedded.
     """
 
     collection: str
@@ -75,3 +94,4 @@ class IngestReport:
     seconds: float
     verified: int = 0
     reindexed: bool = False
+    fidelity: Fidelity | None = None
