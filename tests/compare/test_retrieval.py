@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from phi3kit import settings
-from phi3kit.compare.retrieval import _measured, evaluate_retrieval
+from phi3kit.compare.retrieval import _measured, _ranking, evaluate_retrieval, verdict_of
 from phi3kit.errors import DataError, SettingsError
-from phi3kit.records import Passage, Question
+from phi3kit.records import Interval, Passage, Question
 
 
 def passage(source: str, at: int = 0) -> Passage:
@@ -22,23 +22,45 @@ def asked(*source_ids: str) -> Question:
     return Question("q", "?", ("a",), source_ids)
 
 
+def measured(questions: list[Question], found: list[list[Passage]]) -> list[dict[str, float]]:
+    return _measured([dict.fromkeys(q.source_ids, 1) for q in questions],
+                     [_ranking(q, ps) for q, ps in zip(questions, found, strict=True)])
+
+
 def test_the_rank_of_the_first_passage_counts():
-    found = _measured([asked("a.md")], [[passage("d/x.md"), passage("d/x.md", 9),
-                                         passage("d/a.md"), passage("d/a.md", 9)]])[0]
+    found = measured([asked("a.md")], [[passage("d/x.md"), passage("d/x.md", 9),
+                                        passage("d/a.md"), passage("d/a.md", 9)]])[0]
     assert found["hit@1"] == 0 and found["hit@3"] == 1
     assert found["MRR@10"] == pytest.approx(1 / 3)
     assert found["nDCG@10"] == pytest.approx(1 / math.log2(4))
 
 
 def test_two_relevant_documents():
-    found = _measured([asked("a.md", "b.md")], [[passage("a.md"), passage("x.md"),
-                                                 passage("b.md")]])[0]
+    found = measured([asked("a.md", "b.md")], [[passage("a.md"), passage("x.md"),
+                                                passage("b.md")]])[0]
     ideal = 1 + 1 / math.log2(3)
     assert found["nDCG@10"] == pytest.approx((1 + 1 / math.log2(4)) / ideal)
+    assert found["recall@10"] == 1
+
+
+def test_half_of_what_is_relevant_is_half_a_recall():
+    assert measured([asked("a.md", "b.md")], [[passage("a.md")]])[0]["recall@10"] == 0.5
+
+
+def test_a_grade_is_the_gain():
+    found = _measured([{"a": 2, "b": 1}], [{"b": 1.0, "a": 0.5}])[0]
+    assert found["nDCG@10"] == pytest.approx((1 + 2 / math.log2(3)) / (2 + 1 / math.log2(3)))
+
+
+@pytest.mark.parametrize(("low", "high", "word"), [
+    (0.01, 0.2, "better"), (-0.2, -0.01, "worse"), (-0.1, 0.1, "no difference shown"),
+    (0.0, 0.1, "no difference shown")])
+def test_a_difference_counts_when_its_interval_leaves_zero_out(low, high, word):
+    assert verdict_of(Interval(0.0, low, high)) == word
 
 
 def test_nothing_found_is_zero_and_costs_no_question():
-    found = _measured([asked("a.md"), asked("b.md")], [[], [passage("b.md")]])
+    found = measured([asked("a.md"), asked("b.md")], [[], [passage("b.md")]])
     assert set(found[0].values()) == {0.0}
     assert set(found[1].values()) == {1.0}
 
@@ -72,7 +94,9 @@ def test_on_a_real_collection(project: Path, run_cli):
     assert told["questions"] == 3 and told["clusters"] == 3
     assert [m["mode"] for m in told["modes"]] == ["dense", "lexical", "hybrid"]
     assert all(m["metrics"]["hit@3"]["mean"] == 1 for m in told["modes"])
-    assert told["modes"][0]["ahead"] is None
+    assert [(d["mode"], d["other"]) for d in told["differences"]] == [
+        ("lexical", "dense"), ("hybrid", "dense"), ("hybrid", "lexical")]
+    assert told["unit"] == "passages"
     table = run_cli("evaluate-retrieval", "--questions", "questions.jsonl", cwd=project).stdout
     assert "nDCG@10" in table and "3 questions about 3 documents" in table
 

@@ -13,11 +13,11 @@ import pytest
 from phi3kit import runs
 from phi3kit.compare import arms
 from phi3kit.compare import run as room
-from phi3kit.compare.leakage import leaked_ids
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.run import compare, load_comparison
 from phi3kit.dataset.examples import Example
+from phi3kit.dataset.leakage import leaked_ids
 from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.files import sha256_file
 from phi3kit.records import Comparison, Row
@@ -153,7 +153,8 @@ def test_weights_that_change_between_arms_are_noticed(settings: Settings) -> Non
 
 @pytest.mark.parametrize(("section", "values"), [
     ("ask", {"max_new_tokens": 5}), ("ask", {"passages": 1}), ("ask", {"instruction": "Say."}),
-    ("ask", {"min_similarity": 0.1}), ("model", {"dtype": "auto"}),
+    ("ask", {"min_similarity": 0.1}), ("ask", {"retrieval": "dense"}),
+    ("ask", {"filters": ("type=md",)}), ("model", {"dtype": "auto"}),
 ])
 def test_another_way_of_asking_is_another_run(settings: Settings, section: str,
                                               values: dict[str, object]) -> None:

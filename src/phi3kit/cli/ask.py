@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, Retrieval
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -32,6 +32,9 @@ def ask(
     generator: Annotated[str | None, typer.Option(
         metavar="URL", help="OpenAI-compatible server that answers instead of a local model.")] = (
         None),
+    filter_: Annotated[list[str] | None, typer.Option(
+        "--filter", metavar="KEY=VALUE", help=FILTER)] = None,
+    rerank: Annotated[str | None, typer.Option(help=RERANK)] = None,
     collection: Annotated[str | None, typer.Option(
         help="Collection to retrieve from.")] = None,
     as_json_: Annotated[bool, typer.Option(
@@ -43,6 +46,7 @@ def ask(
     resolved = settings.load({
         "ask.adapter": adapter, "ask.passages": passages, "ask.max_new_tokens": max_new_tokens,
         "ask.retrieval": retrieval.value if retrieval else None,
+        "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
         "model.endpoint": generator, "model.name": model, "ingest.collection": collection})
     if dry:
         dry_run.show(resolved, "model", "ingest", "ask")

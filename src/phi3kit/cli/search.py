@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, Retrieval
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -19,6 +19,9 @@ def search(
     passages: Annotated[int | None, typer.Option(help="Passages to show.")] = None,
     retrieval: Annotated[Retrieval | None, typer.Option(
         help="By meaning, by shared words, or both.")] = None,
+    filter_: Annotated[list[str] | None, typer.Option(
+        "--filter", metavar="KEY=VALUE", help=FILTER)] = None,
+    rerank: Annotated[str | None, typer.Option(help=RERANK)] = None,
     collection: Annotated[str | None, typer.Option(help="Collection to search.")] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the passages as JSON, and nothing else on stdout.")] = False,
@@ -28,6 +31,7 @@ def search(
     """Show the passages for a question, best first; no model answers."""
     resolved = settings.load({
         "ask.passages": passages, "ask.retrieval": retrieval.value if retrieval else None,
+        "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
         "ingest.collection": collection})
     if dry:
         dry_run.show(resolved, "ingest", "ask")

@@ -11,6 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from phi3kit.dataset.sources import same_source
 from phi3kit.records import Question
 
 METRICS = ("score", "token_f1", "exact_match", "contains", "abstention", "hit_at_k",
@@ -70,14 +71,6 @@ def contains(output: str, gold: Sequence[str]) -> float:
     """1 if one of the gold answers, normalised, stands in the output as whole words."""
     inside = f" {normalise(output)} "
     return float(any(f" {normalise(answer)} " in inside for answer in gold if normalise(answer)))
-
-
-def same_source(source: str, source_id: str) -> bool:
-    """Whether one path ends in the other at a component's boundary ("a.md" and "docs/a.md")."""
-    one = source.replace("\\", "/").split("/")
-    other = source_id.replace("\\", "/").removeprefix("./").split("/")
-    shorter = min(len(one), len(other))
-    return one[-shorter:] == other[-shorter:]
 
 
 def is_gold(source: str, question: Question) -> bool:

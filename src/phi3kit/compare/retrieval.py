@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace
 
-from phi3kit.compare.metrics import same_source
+from phi3kit.compare.beir import Beir, collect, read_beir
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.statistics import Method, interval
+from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.rag.retrieve import Mode, open_retriever
-from phi3kit.records import Passage, Question, RetrievalMode, RetrievalReport
+from phi3kit.records import (
+    Interval,
+    ModeDifference,
+    Passage,
+    Question,
+    RetrievalMode,
+    RetrievalReport,
+)
 from phi3kit.settings import Settings
 
 MODES: tuple[Mode, ...] = ("dense", "lexical", "hybrid")
-DEPTH = 10  # passages looked at; MRR and nDCG are cut off there
+DEPTH = 10  # places of a ranking that are looked at; MRR and nDCG are cut off there
+# Passages that are asked for where documents are ranked: several may be of one document.
+_PASSAGES = 3 * DEPTH
 
 # Our names for the measures of TREC's evaluation tool, in the order of the table.
 _MEASURES = {"hit@1": "success_1", "hit@3": "success_3", "hit@5": "success_5",
-             "hit@10": "success_10", "MRR@10": "recip_rank", "nDCG@10": "ndcg_cut_10"}
+             "hit@10": "success_10", "recall@10": "recall_10", "MRR@10": "recip_rank",
+             "nDCG@10": "ndcg_cut_10"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What is asked, and what should be found.
+
+    Attributes:
+        wanted: for each question, grades (1 and up) of what should be found, by name.
+        clusters: the document that each question counts to.
+        depth: passages that are asked for.
+        ranking: of the question at an index and its passages, name to falling score.
+        unit: what is ranked.
+    """
+
+    questions: Sequence[str]
+    wanted: Sequence[Mapping[str, int]]
+    clusters: Sequence[str]
+    left_out: int
+    depth: int
+    ranking: Callable[[int, Sequence[Passage]], dict[str, float]]
+    unit: str
 
 
 def evaluate_retrieval(settings: Settings) -> RetrievalReport:
@@ -48,50 +82,98 @@ def evaluate_retrieval(settings: Settings) -> RetrievalReport:
         raise DataError("no question carries source_ids", where=path,
                         mend="Name the documents that hold each answer, for example "
                              '"source_ids": ["manual.md"]')
+    return _evaluate(settings, _Task(
+        questions=[q.question for q in known],
+        wanted=[dict.fromkeys(q.source_ids, 1) for q in known],
+        clusters=[q.source_ids[0] for q in known], left_out=len(questions) - len(known),
+        depth=DEPTH, ranking=lambda at, found: _ranking(known[at], found), unit="passages"))
+
+
+def evaluate_beir(settings: Settings, folder: Path) -> RetrievalReport:
+    """Every way of retrieving on a collection in BEIR's layout (Thakur et al. 2021).
+
+    Its documents are brought into a collection of their own, which costs nothing the second
+    time. Documents are ranked, each at its best passage, against graded judgements; the gain
+    of nDCG is the grade, as in trec_eval.
+
+    Raises:
+        DataError: a file is missing or wrong; names file and line.
+        SettingsError, StoreError, ModelError: as `ingest` would.
+    """
+    given = read_beir(folder)
+    inside, name_of = collect(settings, given)
+    return _evaluate(inside, _of_documents(given, name_of))
+
+
+def _of_documents(given: Beir, name_of: Callable[[str], str]) -> _Task:
+    asked = [query for query in given.queries if query in given.relevant]
+
+    def ranking(at: int, found: Sequence[Passage]) -> dict[str, float]:
+        documents = dict.fromkeys(name_of(source) for passage in found
+                                  for source in passage.sources or (passage.source,))
+        return {document: 1.0 / rank for rank, document
+                in enumerate(itertools.islice(documents, DEPTH), start=1)}
+
+    wanted = [given.relevant[query] for query in asked]
+    return _Task(
+        questions=[given.queries[query] for query in asked], wanted=wanted,
+        # The document that is most relevant; of several, the first by name.
+        clusters=[min(grades, key=lambda name: (-grades[name], name)) for grades in wanted],
+        left_out=len(given.queries) - len(asked), depth=_PASSAGES, ranking=ranking,
+        unit="documents")
+
+
+def _evaluate(settings: Settings, task: _Task) -> RetrievalReport:
     method = Method(settings.compare.confidence, settings.compare.resamples,
                     settings.compare.seed)
-    clusters = [q.source_ids[0] for q in known]
     values: dict[Mode, list[dict[str, float]]] = {}
     fingerprint = ""
     for mode in MODES:
         retriever = open_retriever(
             replace(settings, ask=replace(settings.ask, retrieval=mode)))
         fingerprint = fingerprint or retriever.fingerprint
-        found = retriever.rank([q.question for q in known], DEPTH, -1.0)
-        values[mode] = _measured(known, found)
+        found = retriever.rank(task.questions, task.depth, -1.0)
+        values[mode] = _measured(task.wanted, [task.ranking(at, passages)
+                                               for at, passages in enumerate(found)])
     return RetrievalReport(
-        collection=settings.ingest.collection, fingerprint=fingerprint, questions=len(known),
-        left_out=len(questions) - len(known), clusters=len(set(clusters)),
-        confidence=method.confidence,
-        modes=tuple(_mode(mode, values, clusters, method) for mode in MODES))
+        collection=settings.ingest.collection, fingerprint=fingerprint,
+        questions=len(task.questions), left_out=task.left_out,
+        clusters=len(set(task.clusters)), confidence=method.confidence, unit=task.unit,
+        modes=tuple(RetrievalMode(mode, {
+            name: interval([(c, v[name]) for c, v
+                            in zip(task.clusters, values[mode], strict=True)], method)
+            for name in _MEASURES}) for mode in MODES),
+        differences=tuple(_difference(mode, other, values, task.clusters, method)
+                          for other, mode in itertools.combinations(MODES, 2)))
 
 
-def _mode(mode: Mode, values: dict[Mode, list[dict[str, float]]], clusters: Sequence[str],
-          method: Method) -> RetrievalMode:
-    metrics = {name: interval([(c, v[name]) for c, v in zip(clusters, values[mode], strict=True)],
-                              method) for name in _MEASURES}
-    ahead = None
-    if mode != "dense":
-        pairs = zip(clusters, values[mode], values["dense"], strict=True)
-        ahead = interval([(c, own["nDCG@10"] - dense["nDCG@10"]) for c, own, dense in pairs],
-                         method, bounds=(-1.0, 1.0))
-    return RetrievalMode(mode, metrics, ahead)
+def _difference(mode: Mode, other: Mode, values: Mapping[Mode, Sequence[Mapping[str, float]]],
+                clusters: Sequence[str], method: Method) -> ModeDifference:
+    pairs = zip(clusters, values[mode], values[other], strict=True)
+    found = interval([(c, own["nDCG@10"] - theirs["nDCG@10"]) for c, own, theirs in pairs],
+                     method, bounds=(-1.0, 1.0))
+    return ModeDifference(mode, other, found, verdict_of(found))
 
 
-def _measured(questions: Sequence[Question],
-              found: Sequence[Sequence[Passage]]) -> list[dict[str, float]]:
+def verdict_of(difference: Interval) -> str:
+    """In words, whether a difference is more than noise."""
+    if difference.low > 0:
+        return "better"
+    return "worse" if difference.high < 0 else "no difference shown"
+
+
+def _measured(wanted: Sequence[Mapping[str, int]],
+              rankings: Sequence[Mapping[str, float]]) -> list[dict[str, float]]:
     """The measures of each question, in order."""
     import pytrec_eval
 
     # Numbers stand for the questions, whose own IDs need not be unique across files.
-    wanted = {str(i): dict.fromkeys(q.source_ids, 1) for i, q in enumerate(questions)}
-    ranked = {str(i): _ranking(q, passages)
-              for i, (q, passages) in enumerate(zip(questions, found, strict=True))}
     evaluator: Any = pytrec_eval.RelevanceEvaluator(
-        wanted, {"success.1,3,5,10", "recip_rank", "ndcg_cut.10"})
-    results = evaluator.evaluate(ranked)
-    return [{name: float(results[str(i)][theirs]) for name, theirs in _MEASURES.items()}
-            for i in range(len(questions))]
+        {str(at): dict(grades) for at, grades in enumerate(wanted)},
+        {"success.1,3,5,10", "recall.10", "recip_rank", "ndcg_cut.10"})
+    results = evaluator.evaluate({str(at): dict(ranking) for at, ranking in enumerate(rankings)})
+    return [{name: float(results[str(at)][theirs]) for name, theirs in _MEASURES.items()}
+            for at in range(len(wanted))]
 
 
 def _ranking(question: Question, passages: Sequence[Passage]) -> dict[str, float]:

@@ -133,8 +133,20 @@ def _inputs(task: _Task) -> dict[str, Any]:
         "prompt": prompt_fingerprint(settings.ask),
         "passages": settings.ask.passages,
         "min_similarity": settings.ask.min_similarity,
+        "retrieval": settings.ask.retrieval,
+        "filters": sorted(settings.ask.filters),
+        "rerank": _reranker(settings),
         "max_new_tokens": settings.ask.max_new_tokens,
     }
+
+
+def _reranker(settings: Settings) -> str | None:
+    """Identity of the reranker's weights, for a folder of the same name may hold others."""
+    if settings.ask.rerank is None:
+        return None
+    from phi3kit.rag.rerank import open_reranker
+
+    return open_reranker(settings.ask.rerank).fingerprint
 
 
 def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:

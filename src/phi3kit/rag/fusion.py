@@ -19,3 +19,12 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[str]]) -> list[str]:
         for rank, item in enumerate(ranking, start=1):
             sums[item] = sums.get(item, 0.0) + 1.0 / (_K + rank)
     return sorted(sums, key=lambda item: -sums[item])
+
+
+def head_first(rankings: Sequence[Sequence[str]], head: int) -> list[str]:
+    """The first `head` of every ranking, fused, then what is left, fused likewise.
+
+    So the order of the first ones does not depend on how deep the rankings go.
+    """
+    first = reciprocal_rank_fusion([ranking[:head] for ranking in rankings])
+    return list(dict.fromkeys([*first, *reciprocal_rank_fusion(rankings)]))

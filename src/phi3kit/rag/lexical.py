@@ -6,7 +6,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from phi3kit.progress import bar
 from phi3kit.records import Passage
 
 if TYPE_CHECKING:
+    import numpy as np
     from bm25s.tokenization import Tokenized
 
 # No stop words and no stemmer: both are a language's own, and on the sample data either
@@ -35,18 +36,31 @@ class LexicalIndex:
         self._index = index
         self.ids = tuple(ids)
 
-    def search(self, questions: Sequence[str], depth: int) -> list[list[str]]:
+    def search(self, questions: Sequence[str], depth: int,
+               only: Collection[str] | None = None) -> list[list[str]]:
         """IDs of the passages that share words with each question, best first.
 
         Args:
             depth: at most this many each.
+            only: IDs of the passages to choose from; None: all.
         """
         if not questions or not self.ids:
             return [[] for _ in questions]
         found, scores = self._index.retrieve(
-            _tokens(questions), k=min(depth, len(self.ids)), show_progress=False, n_threads=1)
+            _tokens(questions), k=min(depth, len(self.ids)), show_progress=False, n_threads=1,
+            weight_mask=self._mask(only))
         return [[self.ids[at] for at, score in zip(row, values, strict=True) if score > 0]
                 for row, values in zip(found.tolist(), scores.tolist(), strict=True)]
+
+    def _mask(self, only: Collection[str] | None) -> np.ndarray | None:
+        """1 for each passage that may be found, else 0: float32 [number of passages]."""
+        if only is None:
+            return None
+        import numpy as np
+
+        mask: np.ndarray = np.fromiter((id_ in only for id_ in self.ids), dtype=np.float32,
+                                       count=len(self.ids))
+        return mask
 
     def save(self, folder: Path, key: str) -> None:
         """Write the index, whole or not at all; another one in `folder` is replaced."""

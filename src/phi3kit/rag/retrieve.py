@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from phi3kit.errors import StoreError
-from phi3kit.rag.fusion import reciprocal_rank_fusion
+from phi3kit.rag.filters import Filters, read_filters
+from phi3kit.rag.fusion import head_first
 from phi3kit.rag.merge import merge_neighbours
 from phi3kit.records import Passage
 
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
     import numpy as np
 
     from phi3kit.ingest.embed import Embedder
+    from phi3kit.ingest.rows import Place
     from phi3kit.ingest.store import Store
     from phi3kit.rag.lexical import LexicalIndex
+    from phi3kit.rag.rerank import Reranker
     from phi3kit.settings import Settings
 
 Mode = Literal["dense", "lexical", "hybrid"]
 
 # Asked for on top of `k`, so that dropping passages of equal text still leaves `k`.
 _SPARE = 4
-# Passages of each ranking that are fused, at least. On the sample's questions 50 lose against
-# 10 (nDCG@10 0.81 against 0.84): what stands low in both would pass what leads one of them.
+# Passages of each ranking that are fused first; what stands lower follows them. On the sample's
+# questions 50 lose against 10 (nDCG@10 0.81 against 0.84): what stands low in both would pass
+# what leads one of them.
 _FUSED = 10
+# Passages that a cross-encoder orders. Each costs a pass through the model at every question;
+# past the first few dozen a ranking seldom holds what was asked for.
+RERANKED = 30
 
 
 class Retriever:
@@ -36,18 +43,31 @@ class Retriever:
         lexical: the index of words, over the same collection; None searches by meaning alone.
         mode: what orders the passages when there is a `lexical`: its ranking alone, or its
             and the dense one joined by reciprocal rank fusion.
+        filters: what may be found; None: everything. A passage that stands in several places
+            is told with one that passes.
+        reranker: orders anew what stands first in the ranking.
 
     Attributes:
-        fingerprint: identity of what is searched and how: chunks, embedder and mode.
+        fingerprint: identity of what is searched and how: chunks, embedder, mode, filters
+            and reranker.
+
+    Raises:
+        StoreError: no passage passes the filters.
     """
 
     def __init__(self, store: Store, embedder: Embedder, *, lexical: LexicalIndex | None = None,
-                 mode: Mode = "dense") -> None:
+                 mode: Mode = "dense", filters: Filters | None = None,
+                 reranker: Reranker | None = None) -> None:
         self._store = store
         self._embedder = embedder
         self._lexical = lexical
         self._mode = mode
-        self.fingerprint = store.fingerprint() + ("" if lexical is None else f"+{mode}")
+        self._places = _passing(store, filters)
+        self._reranker = reranker
+        self.fingerprint = "+".join((
+            store.fingerprint(), *(() if lexical is None else (mode,)),
+            *(filters.texts if filters else ()),
+            *((reranker.fingerprint,) if reranker else ())))
 
     def retrieve(
         self, questions: Sequence[str], k: int, min_similarity: float,
@@ -75,37 +95,84 @@ class Retriever:
         """
         if not questions:
             return []
+        depth = k if self._reranker is None else max(k, RERANKED)
         vectors = self._embedder.encode(list(questions))
-        if self._lexical is None:
-            return [_once([p for p in near if (p.score or 0.0) >= min_similarity], k)
-                    for near in self._nearest(vectors, k + _SPARE)]
-        return self._with_words(questions, vectors, k, min_similarity)
+        order = self._by_meaning if self._lexical is None else self._with_words
+        found = order(questions, vectors, depth, min_similarity)
+        if self._reranker is not None:
+            found = [passages[:k] for passages in self._reranker.order(questions, found)]
+        return found
+
+    def similarities(self, questions: Sequence[str]) -> list[float]:
+        """The cosine similarity of the passage nearest to each question, whatever the mode.
+
+        It is what `min_similarity` is held against: below it nothing is found.
+        """
+        if not questions:
+            return []
+        near = self._nearest(self._embedder.encode(list(questions)), 1)
+        return [max((p.score or 0.0 for p in found), default=-1.0) for found in near]
 
     def _nearest(self, vectors: np.ndarray, depth: int) -> list[list[Passage]]:
-        return [sorted(found, key=lambda p: (-(p.score or 0.0), p.source, p.start))
-                for found in self._store.query(vectors, depth)]
+        found = (self._store.query(vectors, depth) if self._places is None else
+                 self._store.query(vectors, depth, list(self._places)))
+        return [sorted(map(self._placed, passages),
+                       key=lambda p: (-(p.score or 0.0), p.source, p.start))
+                for passages in found]
+
+    def _by_meaning(self, questions: Sequence[str], vectors: np.ndarray, k: int,
+                    min_similarity: float) -> list[tuple[Passage, ...]]:
+        return [_once([p for p in near if (p.score or 0.0) >= min_similarity], k)
+                for near in self._nearest(vectors, k + _SPARE)]
 
     def _with_words(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        assert self._lexical is not None
         depth = max(_FUSED, k + _SPARE)
         near = self._nearest(vectors, depth)
-        shared = self._lexical.search(questions, depth)
-        held = self._store.fetch(sorted({id_ for ids in shared for id_ in ids}))
-        found: list[tuple[Passage, ...]] = []
+        shared = self._sharing(questions, depth)
+        held = self._store.fetch(sorted({id_ for ids, found in zip(shared, near, strict=True)
+                                         for id_ in set(ids).difference(p.id for p in found)}))
+        ranked: list[tuple[Passage, ...]] = []
         for at, passages in enumerate(near):
             if not passages or (passages[0].score or 0.0) < min_similarity:
-                found.append(())
+                ranked.append(())
                 continue
             known = {p.id: p for p in passages}
             for id_ in shared[at]:
                 if id_ not in known and id_ in held:
-                    known[id_] = _scored(*held[id_], vectors[at])
+                    known[id_] = self._placed(_scored(*held[id_], vectors[at]))
             words = [id_ for id_ in shared[at] if id_ in known]
-            order = words if self._mode == "lexical" else reciprocal_rank_fusion(
-                [[p.id for p in passages], words])
-            found.append(_once([known[id_] for id_ in order], k))
-        return found
+            order = words if self._mode == "lexical" else head_first(
+                [[p.id for p in passages], words], _FUSED)
+            ranked.append(_once([known[id_] for id_ in order], k))
+        return ranked
+
+    def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
+        """IDs of passages that share words with each question."""
+        assert self._lexical is not None
+        if self._places is None:
+            return self._lexical.search(questions, depth)
+        return self._lexical.search(questions, depth, self._places)
+
+    def _placed(self, passage: Passage) -> Passage:
+        """The passage at a place that passes the filters."""
+        if self._places is None:
+            return passage
+        place = self._places[passage.id]
+        return replace(passage, source=place.source, start=place.start, end=place.end,
+                       page=place.page, heading=place.heading)
+
+
+def _passing(store: Store, filters: Filters | None) -> dict[str, Place] | None:
+    if filters is None:
+        return None
+    places = store.matching(filters.match)
+    if not places:
+        raise StoreError("no passage in the collection passes the filters",
+                         where=", ".join(f"--filter {text}" for text in filters.texts),
+                         mend="Loosen or leave out one; phi3kit search shows sources, pages "
+                              "and headings")
+    return places
 
 
 def _scored(passage: Passage, vector: np.ndarray, question: np.ndarray) -> Passage:
@@ -125,31 +192,46 @@ def open_retriever(settings: Settings) -> Retriever:
     """The retriever over the collection and the embedder that `settings` name.
 
     Raises:
-        StoreError: there is no such collection, it is empty, or it was built with another
-            embedder than the settings' one.
-        ModelError: the embedder cannot be loaded.
+        SettingsError: a filter that cannot be read.
+        StoreError: there is no such collection, it is empty, it was built with another
+            embedder than the settings' one, or nothing in it passes the filters.
+        ModelError: the embedder or the reranker cannot be loaded.
     """
     from phi3kit.ingest.embed import open_embedder
     from phi3kit.ingest.store import open_store
 
     wanted = settings.ingest
+    # First, for it costs nothing: what is wrong with them is said before anything is loaded.
+    filters = read_filters(settings.ask.filters) if settings.ask.filters else None
     store = open_store(Path(wanted.store), wanted.collection)
     where = f"{wanted.store}, collection '{wanted.collection}'"
     if store.count() == 0:
         raise StoreError("the collection is empty", where=where,
                          mend="Run phi3kit ingest on your documents")
-    embedder = open_embedder(wanted.embedder, device=settings.model.device)
     built = store.manifest
+    # The collection's, not the settings': a question in another precision finds others.
+    embedder = open_embedder(wanted.embedder, device=settings.model.device,
+                             precision=built.precision)
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
             f"built with the embedder '{built.embedder}', but the settings name "
             f"'{embedder.name}'", where=where,
             mend=f"Set ingest.embedder to '{built.embedder}', or ingest into a new collection")
     mode = settings.ask.retrieval
+    reranker = _open_reranker(settings)
     if mode == "dense":
-        return Retriever(store, embedder)
+        return Retriever(store, embedder, filters=filters, reranker=reranker)
     from phi3kit.rag.lexical import open_index
 
     folder = Path(wanted.store) / f"{wanted.collection}.words"
     lexical = open_index(folder, store.fingerprint(), store.passages())
-    return Retriever(store, embedder, lexical=lexical, mode=mode)
+    return Retriever(store, embedder, lexical=lexical, mode=mode, filters=filters,
+                     reranker=reranker)
+
+
+def _open_reranker(settings: Settings) -> Reranker | None:
+    if settings.ask.rerank is None:
+        return None
+    from phi3kit.rag.rerank import open_reranker
+
+    return open_reranker(settings.ask.rerank, device=settings.model.device)
