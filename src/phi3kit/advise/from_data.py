@@ -13,7 +13,7 @@ from phi3kit.records import Failure, Measured
 from phi3kit.settings import Settings
 
 if TYPE_CHECKING:
-    from phi3kit.advise.measure.pairs import Pair
+    from phi3kit.dataset.pairs import Pair
 
 # Letters a token, in English text and for chat models; and the tokens of roles, turn ends and the
 # instruction, with which the sample's examples come to the 68 that training counted.
@@ -69,7 +69,7 @@ def from_data(settings: Settings, *, corpus: Sequence[str] = (), dataset: str = 
     from phi3kit.advise.measure.dataset import measure_examples
     from phi3kit.advise.measure.findings import Findings
     from phi3kit.advise.measure.measure import measure_corpus
-    from phi3kit.advise.measure.pairs import read_dataset
+    from phi3kit.dataset.pairs import read_dataset
 
     # The examples first: a name that is wrong is said before the documents take their time.
     examples = read_dataset(Path(dataset)) if dataset else None

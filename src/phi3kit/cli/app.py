@@ -13,6 +13,7 @@ from phi3kit.cli import (
     advise,
     ask,
     compare,
+    dataset,
     demo,
     doctor,
     evaluate_retrieval,
@@ -44,6 +45,7 @@ for _name, _command in (
     ("doctor", doctor.doctor),
 ):
     app.command(_name)(_command)
+app.add_typer(dataset.app, name="dataset")
 
 
 def _version(wanted: bool) -> None:

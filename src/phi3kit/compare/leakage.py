@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phi3kit.errors import DataError, RunError
 from phi3kit.files import sha256_file
 from phi3kit.progress import note
 from phi3kit.records import Question
 from phi3kit.runs import read_run
-
-if TYPE_CHECKING:
-    from phi3kit.dataset.examples import Example
 
 # How many ids an error names before it counts the rest.
 _NAMED = 10
@@ -38,6 +35,7 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
              "checked")
         return
     from phi3kit.dataset.examples import read_examples
+    from phi3kit.dataset.leakage import leaked_ids
 
     # What training itself left out does not count.
     skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
@@ -50,15 +48,6 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
             f"{len(leaked)} held-out {'question was' if len(leaked) == 1 else 'questions were'} "
             f"trained on: {', '.join(leaked[:_NAMED])}{more}", where=str(dataset),
             mend="Take them out of the questions, or train without them")
-
-
-def leaked_ids(questions: Sequence[Question], examples: Iterable[Example]) -> list[str]:
-    """Ids of the questions that a user's turn of some example asks in the same words."""
-    from phi3kit.dataset.heldout import normalise
-
-    asked = {normalise(message["content"]) for example in examples
-             for message in example.messages if message["role"] == "user"}
-    return [question.id for question in questions if normalise(question.question) in asked]
 
 
 def _training_run(adapter: Path) -> dict[str, Any] | None:

@@ -37,7 +37,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         if not line.strip():
             continue
         where = f"{path}:{number}"
-        record = _record(line, where)
+        record = record_of(line, where)
         unknown |= record.keys() - set(FIELDS)
         question = _question(record, where)
         if question.id in first_line:
@@ -53,7 +53,8 @@ def read_questions(path: Path) -> tuple[Question, ...]:
     return tuple(questions)
 
 
-def _record(line: str, where: str) -> dict[str, Any]:
+def record_of(line: str, where: str) -> dict[str, Any]:
+    """The JSON object of a line; a DataError names `where` when it holds none."""
     try:
         record = json.loads(line)
     except ValueError as error:

@@ -27,7 +27,8 @@ class Example:
     Attributes:
         messages: at most one system message, first; then user and assistant in turn.
         line: 1-based line in the file, where the example begins.
-        source_ids: documents that the answer comes from, as the file names them.
+        source_ids: documents that the answer comes from, as the file names them in
+            `source_ids`, `source` or `metadata`.
         kind: the file's own label for the sort of task; "" if it gives none.
     """
 
@@ -109,15 +110,29 @@ def _unknown(records: Sequence[Record], failures: Sequence[Failure]) -> tuple[st
 def _example(record: Record, name: str) -> Example:
     turns = _FORMATS[name].turns(record.value)
     _check(turns)
-    sources = record.value.get("source_ids") or ()
-    if isinstance(sources, str):
-        sources = [part.strip() for part in sources.split(";") if part.strip()]
-    if not isinstance(sources, (list, tuple)) or not all(isinstance(s, str) for s in sources):
-        raise _Bad("source_ids: not a list of texts. Write [\"handbook.md\"]")
+    sources = _sources(record.value)
     kind = record.value.get("kind") or ""
     if not isinstance(kind, str):
         raise _Bad("kind: not a text. Write a label")
     return Example(tuple(turns), record.line, tuple(sources), kind)
+
+
+def _sources(value: Mapping[str, Any]) -> Sequence[str]:
+    """`source_ids`, else `source`, else those of `metadata`."""
+    sources = value.get("source_ids") or ()
+    if isinstance(sources, str):
+        sources = [part.strip() for part in sources.split(";") if part.strip()]
+    if not isinstance(sources, (list, tuple)) or not all(isinstance(s, str) for s in sources):
+        raise _Bad("source_ids: not a list of texts. Write [\"handbook.md\"]")
+    if sources:
+        return sources
+    source, metadata = value.get("source"), value.get("metadata")
+    if isinstance(source, str) and source.strip():
+        return [source.strip()]
+    # Below these names other things stand in other people's files: no reason to refuse them.
+    return _sources({k: v for k, v in metadata.items() if k == "source" or (
+        k == "source_ids" and isinstance(v, list) and all(isinstance(s, str) for s in v))}
+    ) if isinstance(metadata, Mapping) else ()
 
 
 def _check(turns: Turns) -> None:

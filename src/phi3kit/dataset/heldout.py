@@ -5,28 +5,47 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from phi3kit.dataset.examples import Example
 from phi3kit.records import Failure
 
 
-def held_out(path: Path | None) -> dict[str, str]:
-    """Normalised question to where it stands ("questions.jsonl:12"); empty without a file.
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A held-out question: its id, its text, and where it stands ("questions.jsonl:12")."""
+
+    id: str
+    question: str
+    where: str
+
+
+def read_held_out(path: Path | None) -> tuple[HeldOut, ...]:
+    """The questions of a JSON Lines file; none without one.
 
     Lines that are no questions are passed over: `compare`, whose file it is, reports them.
     """
-    found: dict[str, str] = {}
     if path is None or not path.is_file():
-        return found
+        return ()
+    found: list[HeldOut] = []
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            question = json.loads(line)["question"]
+            record = json.loads(line)
+            question = record["question"]
         except (ValueError, KeyError, TypeError):
             continue
         if isinstance(question, str) and normalise(question):
-            found.setdefault(normalise(question), f"{path}:{number}")
+            found.append(HeldOut(str(record.get("id", number)), question, f"{path}:{number}"))
+    return tuple(found)
+
+
+def held_out(path: Path | None) -> dict[str, str]:
+    """Normalised question to where it stands ("questions.jsonl:12"); empty without a file."""
+    found: dict[str, str] = {}
+    for item in read_held_out(path):
+        found.setdefault(normalise(item.question), item.where)
     return found
 
 

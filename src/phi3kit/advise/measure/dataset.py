@@ -7,10 +7,10 @@ from pathlib import Path
 from phi3kit.advise.measure.corpus import Corpus
 from phi3kit.advise.measure.facts import measure_facts
 from phi3kit.advise.measure.findings import Findings
-from phi3kit.advise.measure.forms import read_forms
 from phi3kit.advise.measure.labels import closed_output, output_strictness, task
-from phi3kit.advise.measure.pairs import Dataset, read_dataset
 from phi3kit.advise.measure.quality import dataset_quality, training_examples
+from phi3kit.dataset.forms import read_forms
+from phi3kit.dataset.pairs import Dataset, read_dataset
 
 
 def measure_dataset(path: Path, corpus: Corpus | None = None) -> Findings:

@@ -9,15 +9,13 @@ from itertools import islice
 
 from phi3kit.advise.measure.corpus import Corpus
 from phi3kit.advise.measure.findings import Findings, found, nothing
+from phi3kit.dataset.similar import ALIKE, Near, runs
 
 SHINGLE = 3  # words
-ALIKE = 0.8  # Jaccard similarity of the sets of shingles
 HARD = 0.3  # of the passages
 _LEAST = 20  # passages; among fewer, any search finds the right one
 _LOOKED_AT = 20  # neighbours of a passage; a template's passages are all alike
 _MOST = 50_000  # passages; more are sampled, for the index lies in memory
-_PERMUTATIONS = 128
-_SEED = 1
 _WORD = re.compile(r"\w+")
 _DIGIT = re.compile(r"\d")
 
@@ -65,32 +63,23 @@ def confusable(passages: Sequence[tuple[int, str]]) -> list[bool]:
     Args:
         passages: (document, text).
     """
-    from datasketch import MinHash, MinHashLSH
-
-    hashes = MinHash.bulk((_shingles(text) for _, text in passages), num_perm=_PERMUTATIONS,
-                          seed=_SEED)
-    index = MinHashLSH(threshold=ALIKE, num_perm=_PERMUTATIONS)
-    for number, minhash in enumerate(hashes):
-        if not minhash.is_empty():  # those without shingles would all be alike
-            index.insert(number, minhash)
+    index = Near((_shingles(text) for _, text in passages), threshold=ALIKE)
+    for number in range(len(passages)):
+        index.insert(number)
 
     def neighbours(number: int) -> Iterator[str]:
-        if hashes[number].is_empty():
-            return
-        for other in sorted(index.query(hashes[number])):
+        for other in index.candidates(number):
             if (passages[other][0] != passages[number][0]
-                    and hashes[number].jaccard(hashes[other]) >= ALIKE):
+                    and index.estimate(number, other) >= ALIKE):
                 yield passages[other][1]
 
     return [any(not _copies(text, other) for other in islice(neighbours(number), _LOOKED_AT))
             for number, (_, text) in enumerate(passages)]
 
 
-def _shingles(text: str) -> list[bytes]:
-    masked = _DIGIT.sub("0", text.casefold())
-    words = _WORD.findall(masked)
-    return sorted({" ".join(words[i:i + SHINGLE]).encode()
-                   for i in range(len(words) - SHINGLE + 1)})
+def _shingles(text: str) -> set[str]:
+    words = _WORD.findall(_DIGIT.sub("0", text.casefold()))
+    return runs(words, SHINGLE) if len(words) >= SHINGLE else set()
 
 
 def _copies(one: str, other: str) -> bool:

@@ -11,10 +11,10 @@ from typing import Literal
 
 from phi3kit.advise.measure.corpus import Corpus
 from phi3kit.advise.measure.findings import Findings, found, nothing
-from phi3kit.advise.measure.forms import ABSTENTION, Form, Forms, leaves, parse
 from phi3kit.advise.measure.labels import LEAST
-from phi3kit.advise.measure.pairs import Pair
 from phi3kit.advise.measure.passages import Passages, rarity, telling, tokens
+from phi3kit.dataset.forms import ABSTENTION, Form, Forms, leaves, parse
+from phi3kit.dataset.pairs import Pair
 from phi3kit.progress import bar
 
 COVERED = 0.8  # of an answer's tokens

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from phi3kit.advise.measure.findings import Findings, found, nothing
-from phi3kit.advise.measure.pairs import Dataset, Pair, normal
+from phi3kit.dataset.copies import contradictions, near_copies
+from phi3kit.dataset.pairs import Dataset, Pair
 
 LOW = 0.1  # of the examples are at fault, and the quality is low
 MEDIUM = 0.02
 LOW_REPEATED = 0.5  # of the examples repeat another
 MEDIUM_REPEATED = 0.2
-_ALIKE = 0.8  # Jaccard similarity
 _LEAST = 10  # examples
-_CANDIDATE = 0.7  # estimated; the hashes miss some pairs, which are looked for lower
-_PERMUTATIONS = 128
-_SEED = 1
 _PROSE = 12  # words; shorter answers often do without a full stop
 _HABIT = 0.8  # of the answers: what most do, few lack by intent
-_LONG = 20  # words; two longer answers may say the same differently
 _ENDS = re.compile(r"[.!?…:;)\]}>\"'”’»`|*。！？]\s*$")
 _ITEM = re.compile(r"^\s+|^[-*•]|\b\d+[.)] |->|[=|{}]")
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 
 
 def training_examples(dataset: Dataset) -> Findings:
@@ -90,42 +84,13 @@ def dataset_quality(dataset: Dataset) -> Findings:
 def find_faults(dataset: Dataset) -> Faults:
     """Count what is visibly wrong; see `Faults`."""
     pairs = dataset.pairs
-    contradictory = contradictions(pairs)
+    contradictory = [other is not None for other in contradictions(pairs)]
     return Faults(
         total=dataset.usable + len(dataset.failures), unusable=len(dataset.failures),
         contradictory=sum(contradictory), cut_off=sum(cut_off(pairs)),
         copies=dataset.usable - len(pairs),
-        near_copies=sum(near and not wrong for near, wrong
+        near_copies=sum(near is not None and not wrong for near, wrong
                         in zip(near_copies(pairs), contradictory, strict=True)))
-
-
-def contradictions(pairs: Sequence[Pair]) -> list[bool]:
-    """Whether another pair has the same request and a different answer.
-
-    Requests are the same but for case, blanks and punctuation. Short answers differ when
-    less than 0.8 (Jaccard) of their words agree or their numbers differ; of longer ones
-    only the numbers are compared, for the same can be said in other words.
-    """
-    asked: defaultdict[str, list[int]] = defaultdict(list)
-    for at, pair in enumerate(pairs):
-        asked[normal(pair.request)].append(at)
-    wrong = [False] * len(pairs)
-    for group in asked.values():
-        variants = [pairs[at].answer for at in {normal(pairs[at].answer): at
-                                                for at in group}.values()]
-        for at in group:
-            # Fifty, lest a file with one request for all examples take for ever.
-            wrong[at] = any(_differ(pairs[at].answer, other) for other in variants[:50])
-    return wrong
-
-
-def _differ(one: str, other: str) -> bool:
-    if set(_NUMBER.findall(one)) != set(_NUMBER.findall(other)):
-        return True
-    first, second = set(normal(one).split()), set(normal(other).split())
-    if max(len(first), len(second)) > _LONG:
-        return False
-    return jaccard(first, second) < _ALIKE
 
 
 def cut_off(pairs: Sequence[Pair]) -> list[bool]:
@@ -163,46 +128,3 @@ def _parses(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def near_copies(pairs: Sequence[Pair]) -> list[bool]:
-    """Whether a pair nearly repeats one before it (in the order of their texts).
-
-    Request and answer are at least 0.8 alike each: the Jaccard similarity of their sets of
-    words, and of runs of three words. Candidates come from MinHash with locality-sensitive
-    hashing (datasketch) and are then compared themselves.
-    """
-    from datasketch import MinHash, MinHashLSH
-
-    shingles = [_shingles(pair.request) for pair in pairs]
-    encoded = ([run.encode("utf-8", "surrogatepass") for run in sorted(found)]
-               for found in shingles)
-    hashes = MinHash.bulk(encoded, num_perm=_PERMUTATIONS, seed=_SEED)
-    index = MinHashLSH(threshold=_CANDIDATE, num_perm=_PERMUTATIONS)
-    near = []
-    for at, minhash in enumerate(hashes):
-        # Only those that repeat nothing are kept: a template's thousand copies would
-        # otherwise be compared with each other.
-        alike = shingles[at] and any(
-            jaccard(shingles[at], shingles[other]) >= _ALIKE
-            and _same(pairs[at].answer, pairs[other].answer)
-            for other in sorted(index.query(minhash)))
-        near.append(bool(alike))
-        if shingles[at] and not alike:
-            index.insert(at, minhash)
-    return near
-
-
-def _same(one: str, other: str) -> bool:
-    return (set(_NUMBER.findall(one)) == set(_NUMBER.findall(other))
-            and jaccard(set(normal(one).split()), set(normal(other).split())) >= _ALIKE)
-
-
-def _shingles(text: str) -> set[str]:
-    words = normal(text).split()
-    return {" ".join(words[at:at + 3]) for at in range(max(1, len(words) - 2))} if words else set()
-
-
-def jaccard(one: set[str], other: set[str]) -> float:
-    """Shared over all members; 1 when both are empty."""
-    return len(one & other) / len(one | other) if one or other else 1.0

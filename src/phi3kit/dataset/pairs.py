@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
+from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.records import Failure
 
 _APART = re.compile(r"[^\w]+")
@@ -43,17 +44,25 @@ def read_dataset(path: Path) -> Dataset:
     Raises:
         DataError: the file is missing or holds no examples in a known format.
     """
-    from phi3kit.dataset.examples import read_examples
-
     read = read_examples(path)
     pairs: dict[tuple[str, str], Pair] = {}
     for example in read.examples:
-        request = "\n".join(turn["content"] for turn in example.messages[:-1])
-        pair = Pair(request, example.messages[-1]["content"].strip(), example.source_ids)
-        key = (_blanks(request), _blanks(pair.answer))
+        pair = as_pair(example)
+        key = same_key(pair)
         # Of copies that differ in their sources or blanks, the same one whatever the order.
         pairs[key] = min(pairs.get(key, pair), pair, key=lambda p: (-len(p.source_ids), p))
     return Dataset(tuple(sorted(pairs.values())), len(read.examples), read.failures)
+
+
+def as_pair(example: Example) -> Pair:
+    """An example as request and answer."""
+    request = "\n".join(turn["content"] for turn in example.messages[:-1])
+    return Pair(request, example.messages[-1]["content"].strip(), example.source_ids)
+
+
+def same_key(pair: Pair) -> tuple[str, str]:
+    """Equal for exact copies: the same texts but for blanks."""
+    return _blanks(pair.request), _blanks(pair.answer)
 
 
 def normal(text: str) -> str:

@@ -11,7 +11,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-from phi3kit.advise.measure.pairs import Pair, normal
+from phi3kit.dataset.pairs import Pair, normal
 
 LABEL_WORDS = 8
 _LABEL_SEEN = 3  # requests with the same answer

@@ -1,0 +1,161 @@
+"""What a file of examples holds and what is wrong with it, before a model is trained on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from phi3kit.dataset import lengths
+from phi3kit.dataset.balance import label_balance
+from phi3kit.dataset.copies import contradictions, near_copies
+from phi3kit.dataset.encode import Encoded
+from phi3kit.dataset.examples import Example, read_examples
+from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
+from phi3kit.dataset.leakage import find_leaks
+from phi3kit.dataset.pairs import Pair, as_pair, same_key
+from phi3kit.dataset.prompts import chats, with_passages
+from phi3kit.errors import SettingsError
+from phi3kit.progress import note
+from phi3kit.records import Conflict, DatasetCheck, Failure, KnownAnswers, Message, Repeat
+from phi3kit.settings import Settings
+
+PICTURES = 3
+
+
+def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
+    """Audit `finetune.dataset` against `compare.questions`; nothing is trained.
+
+    Args:
+        base: also ask the model which answers it gives already, closed book. It is the only
+            part that loads the model.
+
+    Raises:
+        SettingsError: no dataset is named.
+        DataError: the file cannot be read, or holds no examples in a known format.
+        ModelError: `base`, and the model cannot be loaded; or its template cannot be trained on.
+    """
+    path, data_questions = named_files(settings)
+    data = read_examples(path)
+    questions = read_held_out(data_questions)
+    kept, leaked = without_held_out(data.examples, held_out(data_questions), where=str(path))
+    messages = chats(kept, settings.ask, seed=settings.finetune.seed)
+    notes = _notes(settings, kept, data_questions, len(questions))
+    tokenizer, limit = _tokenizer(settings)
+    measured = lengths.Measured((), ())
+    if tokenizer is None:
+        notes.append(f"the tokenizer of {settings.model.name} is not here: lengths, cuts and "
+                     "masks are not known")
+    else:
+        measured = lengths.measure(tokenizer, kept, messages, limit, where=str(path))
+    too_long = {failure.where for failure in measured.too_long}
+    trained = [(e, chat) for e, chat in zip(kept, messages, strict=True)
+               if f"{path}:{e.line}" not in too_long]
+    return DatasetCheck(
+        source=str(path), format=data.format, examples=len(trained),
+        skipped=_by_line(data.failures, leaked, measured.too_long),
+        lengths=lengths.summary(measured, limit, settings.model.name),
+        repeats=repeats(data.examples), conflicts=conflicts(data.examples),
+        questions=len(questions), leaks=find_leaks(data.examples, questions),
+        labels=label_balance(kept),
+        masks=lengths.pictures(tokenizer, measured, PICTURES),
+        known=_known(settings, trained) if base else None, notes=tuple(notes))
+
+
+def tell(settings: Settings, examples: Sequence[Example], rows: Sequence[Encoded]) -> None:
+    """Say in a few lines on stderr what is about to be trained on, without the slow parts.
+
+    Args:
+        examples: those that are trained on; held-out questions are out of them already.
+        rows: the same, encoded.
+    """
+    pairs = [as_pair(example) for example in examples]
+    copies = len(pairs) - len({same_key(pair) for pair in pairs})
+    against = len(conflicts(examples))
+    sizes = sorted(len(row.input_ids) for row in rows)
+    note(f"{len(rows):,} examples of {sizes[0]:,} to {sizes[-1]:,} tokens (median "
+         f"{lengths.percentile(sizes, 0.5):,.0f}); the loss is on "
+         f"{sum(row.trained for row in rows) / sum(sizes):.0%} of the tokens")
+    if copies or against:
+        note(f"{copies:,} are exact copies, {against:,} have the prompt of another and a "
+             "different answer: phi3kit dataset check shows which")
+    _, questions = named_files(settings)
+    leaks = find_leaks(examples, read_held_out(questions), near=False)
+    if leaks:
+        note(f"{len({leak.line for leak in leaks}):,} share 13 words in a row with held-out "
+             "questions: phi3kit dataset check shows which")
+    for found in label_balance(examples):
+        most, least = max(found.counts.values()), min(found.counts.values())
+        note(f"{len(found.counts)} labels{f' of {found.kind}' if found.kind else ''}, the most "
+             f"frequent {most:,} times, the rarest {least:,}")
+
+
+def named_files(settings: Settings) -> tuple[Path, Path | None]:
+    """The examples' file and the held-out questions'.
+
+    Raises:
+        SettingsError: no dataset is named.
+    """
+    if settings.finetune.dataset is None:
+        raise SettingsError("no dataset", where="finetune.dataset",
+                            mend="Give FILE or set it in phi3kit.yaml")
+    questions = settings.compare.questions
+    return Path(settings.finetune.dataset), Path(questions) if questions else None
+
+
+def repeats(examples: Sequence[Example]) -> tuple[Repeat, ...]:
+    """Each example that repeats an earlier one, exactly but for blanks, or nearly."""
+    pairs = [as_pair(example) for example in examples]
+    first: dict[tuple[str, str], int] = {}
+    exact = {at: of for at, pair in enumerate(pairs)
+             if (of := first.setdefault(same_key(pair), at)) != at}
+    once = [at for at in range(len(pairs)) if at not in exact]
+    near = {once[at]: once[of] for at, of in enumerate(near_copies([pairs[at] for at in once]))
+            if of is not None}
+    return tuple(Repeat(examples[at].line, examples[of].line, at in near)
+                 for at, of in sorted((exact | near).items()))
+
+
+def conflicts(examples: Sequence[Example]) -> tuple[Conflict, ...]:
+    """Each example with the prompt of another one and a different answer, by line."""
+    pairs: list[Pair] = [as_pair(example) for example in examples]
+    return tuple(Conflict(example.line, examples[other].line) for example, other
+                 in zip(examples, contradictions(pairs), strict=True) if other is not None)
+
+
+def _notes(settings: Settings, kept: Sequence[Example], questions: Path | None,
+           count: int) -> list[str]:
+    notes: list[str] = []
+    if questions is None:
+        notes.append("no held-out questions are named, so leakage is not checked: give "
+                     "--questions FILE")
+    elif not count:
+        notes.append(f"{questions} holds no question that could be read, so leakage is not "
+                     "checked")
+    share = len(with_passages(kept, settings.finetune.passages, seed=settings.finetune.seed))
+    if share:
+        notes.append(f"{share:,} examples will carry passages (finetune.passages); lengths and "
+                     "masks are shown without them")
+    return notes
+
+
+def _tokenizer(settings: Settings) -> tuple[Any, int]:
+    """The model's tokenizer, if it is here, and the longest example in tokens."""
+    from phi3kit.models.tokenizer import local_tokenizer
+
+    tokenizer = local_tokenizer(settings.model)
+    # Tokenizers that name no limit have one of 1e30.
+    own = getattr(tokenizer, "model_max_length", None) or settings.finetune.max_tokens
+    return tokenizer, int(min(settings.finetune.max_tokens, own))
+
+
+def _known(settings: Settings,
+           trained: Sequence[tuple[Example, list[Message]]]) -> KnownAnswers:
+    from phi3kit.dataset.closed_book import known_answers
+
+    return known_answers(settings, trained)
+
+
+def _by_line(*failures: Sequence[Failure]) -> tuple[Failure, ...]:
+    together = [failure for group in failures for failure in group]
+    return tuple(sorted(together, key=lambda f: int(f.where.rpartition(":")[2])))

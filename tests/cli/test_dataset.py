@@ -1,0 +1,147 @@
+"""`phi3kit dataset`, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import speaks_openai
+from speaks_openai import chat_server
+
+FACTS = {"north": "11 tonnes", "south": "22 tonnes", "west": "33 tonnes", "east": "44 tonnes"}
+
+
+def write(path: Path, rows: list[dict[str, Any]], tail: str = "") -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + tail, encoding="utf-8")
+    return path
+
+
+def test_check_names_format_faults_and_leaks_and_draws_the_mask(run_cli, tiny_phi3, tmp_path):
+    write(tmp_path / "t.jsonl", [
+        {"instruction": "Label [red]this[/red] ticket.", "output": "pump"},
+        {"instruction": "Who checks the seal?", "output": "the keeper"},
+        {"instruction": "Label [red]this[/red] ticket.", "output": "gate"},
+        {"instruction": "x"}])
+    write(tmp_path / "q.jsonl", [{"id": "q1", "question": "who checks the SEAL",
+                                  "answers": ["the keeper"]}])
+    args = ("dataset", "check", "t.jsonl", "--questions", "q.jsonl", "--model", str(tiny_phi3))
+    done = run_cli(*args)
+    assert done.returncode == 0, done.stderr
+    assert "Alpaca format" in done.stdout and "⟦pump<|end|>⟧" in done.stdout
+    assert "Label [red]this[/red] ticket." in done.stdout  # text is no markup
+    assert re.search(r"t\.jsonl:4: .*output", done.stdout)
+    assert "t.jsonl:2 asks the held-out question 'q1' (q.jsonl:1)" in done.stdout
+    assert "t.jsonl:1 has the prompt of line 3" in done.stdout
+    strict = run_cli(*args, "--strict", "--json")
+    assert strict.returncode == 1
+    report = json.loads(strict.stdout)
+    assert report["examples"] == 2 and len(report["skipped"]) == 2
+    for mask in report["masks"]:
+        assert mask["trained"] > 0
+        assert [s["trained"] for s in mask["spans"]].count(True) == 1
+
+
+def test_finetune_says_what_it_trains_on(run_cli, tiny_phi3, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"}] * 3)
+    done = run_cli("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    assert "3 examples of" in done.stderr and "2 are exact copies" in done.stderr
+
+
+def test_mistakes_are_one_line(run_cli):
+    for args, why in ((["check"], "no dataset"), (["check", "absent.jsonl"], "no such file"),
+                      (["synth", "--out", "a", "--count", "1"], "ingest")):
+        done = run_cli("dataset", *args)
+        assert done.returncode == 1 and why in done.stderr and done.stderr.count("\n") == 1
+    assert run_cli("dataset", "split", "x.jsonl").returncode == 2  # --out is missing
+
+
+def reply(body: dict[str, Any]) -> str:
+    """A model that reads: it asks about the passage's crane, and knows the east crane by heart."""
+    said = body["messages"][-1]["content"]
+    gate = re.search(r"\b(north|south|west|east)\b", said)
+    name = gate.group(1) if gate else ""
+    if "Write one question" in said:
+        if name == "west":
+            return "Here is something about cranes."
+        return f"Question: What does the {name} crane lift?\nAnswer: {FACTS[name]}"
+    asked = re.findall(r"What does the (\w+) crane lift", said)[-1]
+    knows = "Passages:" in said or asked == "east"
+    return FACTS[asked] if knows else "I do not know."
+
+
+@pytest.fixture
+def cranes(project: Path, run_cli, monkeypatch) -> Path:
+    (project / "docs").mkdir()
+    for name, load in FACTS.items():
+        (project / "docs" / f"{name}.md").write_text(
+            f"The {name} crane stands at the {name} gate. It lifts {load} at its full reach.\n")
+    assert run_cli("ingest", "docs", cwd=project).returncode == 0
+    monkeypatch.setattr(speaks_openai._Handler, "_answer", lambda self, body: reply(body))
+    return project
+
+
+@pytest.mark.model
+def test_synth_keeps_what_holds_counts_the_rest_and_goes_on(cranes: Path, run_cli):
+    write(cranes / "q.jsonl", [{"id": "q", "question": "What does the south crane lift?",
+                                "answers": ["22 tonnes"]}])
+    args = ("dataset", "synth", "--out", "s.jsonl", "--count", "3", "--questions", "q.jsonl",
+            "--model", "m", "--json")
+    with chat_server() as server:
+        done = run_cli(*args, "--generator", server.url, cwd=cranes)
+        assert done.returncode == 0, done.stderr
+        report = json.loads(done.stdout)
+        [pair] = [json.loads(line) for line in (cranes / "s.jsonl").read_text().splitlines()]
+        assert (pair["question"], pair["answer"]) == ("What does the north crane lift?",
+                                                      "11 tonnes")
+        assert pair["source_ids"] == ["docs/north.md"] and pair["chunk_id"]
+        assert report["pairs"] == 1 and report["tried"] == 12
+        # West never parses; south is held out; north and east are asked again in each round.
+        assert report["dropped"] == {
+            "not parseable": 3, "answer not in the passage": 0, "asked before or held out": 7,
+            "not answered right with the passage": 0,
+            "answered right without the passage": 1}
+        assert run_cli(*args, "--generator", server.url, cwd=cranes).returncode == 1  # is there
+        # Killed after four attempts and half a line: the same command makes the same file.
+        rows = cranes / "s.jsonl.rows"
+        whole, first = rows.read_text(), (cranes / "s.jsonl").read_text()
+        rows.write_text("".join(line + "\n" for line in whole.splitlines()[:5]) + '{"chunk')
+        (cranes / "s.jsonl").unlink()
+        again = run_cli(*args, "--generator", server.url, cwd=cranes)
+        assert json.loads(again.stdout)["reused"] == 4
+        assert (rows.read_text(), (cranes / "s.jsonl").read_text()) == (whole, first)
+        other = run_cli(*args, "--generator", server.url, "--seed", "5", "--force", cwd=cranes)
+        assert other.returncode == 1 and "begun with another seed" in other.stderr
+
+
+@pytest.mark.model
+def test_raft_shows_what_ask_shows_and_abstains_without_the_right_passage(cranes: Path, run_cli):
+    write(cranes / "t.jsonl", [
+        *({"question": f"What does the {name} crane lift?", "answer": f"It lifts {load}.",
+           "source_ids": [f"docs/{name}.md"]} for name, load in FACTS.items()),
+        {"question": "What does the north crane lift in winter?", "answer": "99 tonnes"}])
+    args = ("dataset", "raft", "t.jsonl", "--passages", "2", "--json")
+    done = run_cli(*args, "--out", "r.jsonl", "--without", "0.5", cwd=cranes)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["examples"], report["abstaining"]) == (4, 2)
+    assert "t.jsonl:5" in report["skipped"][0]["where"]
+    rows = [json.loads(line) for line in (cranes / "r.jsonl").read_text().splitlines()]
+    for row, load in zip(rows, FACTS.values(), strict=True):
+        shown, said = (turn["content"] for turn in row["messages"][1:])
+        assert "[2] (" in shown and shown.endswith("Answer:")
+        number = re.search(r"\[(\d)\]\.$", said)
+        if number:
+            block = re.split(r"^\[\d\] ", shown, flags=re.MULTILINE)[int(number.group(1))]
+            assert load in block and said == f"It lifts {load} [{number.group(1)}]."
+        else:
+            assert said == "I do not know." and load not in shown
+    run_cli(*args, "--out", "again.jsonl", "--without", "0.5", cwd=cranes)
+    assert (cranes / "again.jsonl").read_bytes() == (cranes / "r.jsonl").read_bytes()
+    # What raft wrote, check and finetune read as it is.
+    assert json.loads(run_cli("dataset", "check", "r.jsonl", "--json",
+                              cwd=cranes).stdout)["examples"] == 4

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phi3kit.compare.questions import read_questions
+from phi3kit.dataset.examples import read_examples
+from phi3kit.dataset.split import choose, split
+from phi3kit.errors import DataError
+from phi3kit.shipped import shipped
+
+SAMPLE = shipped("data") / "train.jsonl"
+
+
+def test_no_document_stands_on_both_sides_and_compare_reads_the_rest(tmp_path: Path) -> None:
+    report = split(SAMPLE, tmp_path, share=0.8, seed=0)
+    train = read_examples(tmp_path / "train.jsonl").examples
+    held = read_questions(tmp_path / "questions.jsonl")
+    assert len(train) + len(held) == report.train + report.held_out == 345
+    assert not ({s for e in train for s in e.source_ids} & {s for q in held for s in q.source_ids})
+    again = tmp_path / "again"
+    split(SAMPLE, again, share=0.8, seed=0)
+    for name in ("train.jsonl", "questions.jsonl"):
+        assert (again / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_an_earlier_split_is_not_overwritten(tmp_path: Path) -> None:
+    split(SAMPLE, tmp_path, share=0.8, seed=0)
+    with pytest.raises(DataError, match="--force"):
+        split(SAMPLE, tmp_path, share=0.8, seed=1)
+    split(SAMPLE, tmp_path, share=0.8, seed=1, force=True)
+
+
+def test_sources_in_metadata_and_same_prompts_stay_together(tmp_path: Path) -> None:
+    rows = [{"question": f"Question about {name} {n}?", "answer": f"{n}",
+             "metadata": {"source": f"{name}.md"}} for n in range(3) for name in "abc"]
+    rows += [{"question": "Who?", "answer": "x"}, {"question": "who", "answer": "y"}]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = split(path, tmp_path / "out", share=0.6, seed=0)
+    assert (report.groups, report.without_source) == (4, 2)
+
+
+def test_one_document_cannot_be_split(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"question": f"What is {n}?", "answer": "x",
+                                        "source": "a.md"}) + "\n" for n in range(4)))
+    with pytest.raises(DataError, match="belong together"):
+        split(path, tmp_path / "out", share=0.5, seed=0)
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=20, max_size=60), st.integers(0, 5))
+def test_single_examples_are_split_evenly_in_each_stratum(strata: list[str], seed: int) -> None:
+    train = choose([[at] for at in range(len(strata))], strata, share=0.75, seed=seed)
+    for stratum, total in Counter(strata).items():
+        taken = sum(strata[at] == stratum for at in train)
+        assert abs(taken - 0.75 * total) <= 1.5
