@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from phi3kit.dataset.encode import IGNORED, Encoded
 from phi3kit.finetune.batches import Collator, micro_batches
 from phi3kit.finetune.fused import fuse, unfuse
-from phi3kit.finetune.trainer import answer_loss, has_plain_head
+from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.models.adapters import add_lora
 from phi3kit.models.loading import Loaded, load_base
 from phi3kit.settings import ModelSettings
@@ -33,10 +33,16 @@ def encoded(length: int, answer: int, *, shift: int = 0) -> Encoded:
 
 
 def test_collated_rows_are_padded_without_labels() -> None:
-    batch = Collator(0, 12)([encoded(5, 2), encoded(3, 1), encoded(4, 1)])
+    batch = Collator(0, 32)([encoded(5, 2), encoded(3, 1), encoded(4, 1)])
     assert (batch["tokens"], batch["trained"]) == (12, 4)
-    assert [tuple(m["input_ids"].shape) for m in batch["micro"]] == [(2, 5), (1, 3)]
-    assert batch["micro"][0]["labels"].tolist()[1] == [IGNORED, IGNORED, IGNORED, 13, IGNORED]
+    assert [tuple(m["input_ids"].shape) for m in batch["micro"]] == [(2, 16), (1, 16)]
+    assert batch["micro"][0]["labels"].tolist()[1] == [*[IGNORED] * 2, 12, *[IGNORED] * 13]
+
+
+def test_widths_are_few() -> None:
+    """A shape that was met before costs no set-up."""
+    batch = Collator(0, 1)([encoded(length, 1) for length in range(1, 65)])
+    assert {m["input_ids"].shape[1] for m in batch["micro"]} == {16, 32, 48, 64}
 
 
 def base(folder: Path, quantization: Any = "none", dtype: Any = "float32") -> Loaded:

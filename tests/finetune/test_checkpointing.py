@@ -12,7 +12,7 @@ import pytest
 from facts_to_learn import Configure
 
 from phi3kit.errors import ModelError
-from phi3kit.finetune import fused
+from phi3kit.finetune import checkpoints, fused
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
 from phi3kit.models.adapters import adapter_folder, add_lora
@@ -160,7 +160,7 @@ def test_a_run_that_stopped_goes_on_with_checkpointing(
     with pytest.raises(MemoryError):
         finetune(configure(learning_rate=1e-3), fresh=True)
     monkeypatch.setattr(trainers, "answer_loss", original)
-    stopped = trainers.newest_checkpoint(Path(whole.run))
+    stopped = checkpoints.newest(Path(whole.run))
     assert stopped is not None
     went_on = finetune(configure(learning_rate=1e-3, checkpointing=True))
     assert went_on.run == whole.run and went_on.losses == pytest.approx(whole.losses, abs=1e-6)

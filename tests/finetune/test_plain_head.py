@@ -6,7 +6,7 @@ from typing import Any
 
 from facts_to_learn import Configure
 
-from phi3kit.finetune.trainer import answer_loss, has_plain_head
+from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.models.adapters import add_lora
 from phi3kit.models.loading import load_base
 

@@ -12,6 +12,7 @@ import pytest
 from facts_to_learn import FACTS, Configure
 
 from phi3kit.errors import DataError, RunError, SettingsError
+from phi3kit.finetune import checkpoints, metrics
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
 from phi3kit.models.adapters import adapter_folder
@@ -62,7 +63,7 @@ def test_the_run_folder_tells_everything(configure: Configure) -> None:
     assert state["result"]["losses"] == list(report.losses)
     assert state["inputs"]["base"] == report.base_fingerprint
     assert state["versions"]["torch"] and state["machine"]["cores"]
-    lines = trainers.read_metrics(run)
+    lines = metrics.read(run)
     assert [line["step"] for line in lines] == list(range(1, 11))
     assert set(lines[0]) == {"step", "loss", "learning_rate", "tokens", "trained", "seconds"}
     assert sum(line["tokens"] for line in lines) == report.tokens
@@ -130,7 +131,7 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     (Path(whole.run) / "checkpoints" / ".saving-x" / "checkpoint-9").mkdir(parents=True)
     resumed = finetune(configure(micro_batch_tokens=100_000))
     assert not resumed.reused
-    assert [m["step"] for m in trainers.read_metrics(Path(resumed.run))] == list(range(1, 11))
+    assert [m["step"] for m in metrics.read(Path(resumed.run))] == list(range(1, 11))
     assert resumed.losses == pytest.approx(whole.losses, abs=1e-5)
     assert same(resumed.run, tmp_path / "whole", 1e-5)
     assert not (Path(resumed.run) / "checkpoints").exists()
@@ -144,21 +145,21 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         assert process.stderr is not None
-        metrics: list[Path] = []
+        written: list[Path] = []
         for line in process.stderr:
             if line.startswith("training"):
                 break
-        while not metrics or not metrics[0].read_text().count("\n") > 3:
-            metrics = list(project.glob("runs/*/metrics.jsonl"))
+        while not written or not written[0].read_text().count("\n") > 3:
+            written = list(project.glob("runs/*/metrics.jsonl"))
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
     assert "Traceback" not in rest
-    run = metrics[0].parent
-    saved = trainers.newest_checkpoint(run)
+    run = written[0].parent
+    saved = checkpoints.newest(run)
     assert saved is not None
-    assert int(saved.name.rpartition("-")[2]) == len(trainers.read_metrics(run))
+    assert int(saved.name.rpartition("-")[2]) == len(metrics.read(run))
 
 
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
@@ -180,7 +181,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
     [run] = Path(settings.runs).glob("finetune-*[!k]")
     state = json.loads((run / "run.json").read_text())
     assert state["status"] == "failed" and "step 6" in state["why"]
-    saved = trainers.newest_checkpoint(run)
+    saved = checkpoints.newest(run)
     assert saved is not None and saved.name == "checkpoint-4"
     report = finetune(settings)  # the number was bad luck: it goes on
     assert report.steps == 10
@@ -246,7 +247,7 @@ def test_a_crash_after_the_last_step_loses_nothing(configure: Configure,
         patch.setattr(Session, "report", lambda *a, **k: (_ for _ in ()).throw(MemoryError))
         with pytest.raises(MemoryError):
             finetune(configure(), fresh=True)
-    saved = trainers.newest_checkpoint(Path(whole.run))
+    saved = checkpoints.newest(Path(whole.run))
     assert saved is not None and saved.name == "checkpoint-10"
     resumed = finetune(configure())
     assert (resumed.steps, resumed.losses) == (10, whole.losses)

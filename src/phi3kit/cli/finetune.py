@@ -1,4 +1,4 @@
-"""`phi3kit finetune`: a LoRA or QLoRA adapter from examples."""
+"""`phi3kit finetune`: an adapter, or a whole model, from examples."""
 
 from __future__ import annotations
 
@@ -13,6 +13,14 @@ def finetune(
     model: Annotated[str | None, typer.Option(help="Base: catalog name, hub id or folder.")] = None,
     qlora: Annotated[bool | None, typer.Option("--qlora/--no-qlora",
                                                help="Base in 4-bit NF4.")] = None,
+    full: Annotated[bool | None, typer.Option("--full/--no-full",
+                                              help="Train every weight, no adapter.")] = None,
+    dora: Annotated[bool | None, typer.Option("--dora/--no-dora",
+                                              help="Length and direction apart.")] = None,
+    rslora: Annotated[bool | None, typer.Option("--rslora/--no-rslora",
+                                                help="Scale by the rank's root.")] = None,
+    init: Annotated[str | None, typer.Option(
+        help="Where the adapter begins: default, pissa or loftq.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the examples.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -23,28 +31,42 @@ def finetune(
         "--checkpointing/--no-checkpointing",
         help="Recompute activations: a fraction of the memory, slower steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
+    report_to: Annotated[str | None, typer.Option(
+        help="Tracker: none, tensorboard, wandb or mlflow.")] = None,
+    resume: Annotated[Path | None, typer.Option(
+        metavar="RUN", help="Go on with this run folder, and with no other: refused when "
+                            "settings or data have changed.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew even if this very run was "
                                                         "made before.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
                                                             "sources and stop.")] = False,
 ) -> None:
-    """Train an adapter on example answers: the model's own chat template, loss on answers only."""
+    """Train an adapter on example answers: the model's own chat template, loss on answers only.
+
+    Several GPUs: torchrun --nproc-per-node 2 -m phi3kit finetune …
+    """
     from phi3kit import settings
     from phi3kit.cli import dry_run as printed
 
     resolved = settings.load({
         "finetune.dataset": None if dataset is None else str(dataset), "model.name": model,
-        "finetune.qlora": qlora, "finetune.rank": rank, "finetune.epochs": epochs,
+        "finetune.qlora": qlora, "finetune.full": full, "finetune.dora": dora,
+        "finetune.rslora": rslora, "finetune.init": init, "finetune.report_to": report_to,
+        "finetune.rank": rank, "finetune.epochs": epochs,
         "finetune.learning_rate": learning_rate, "finetune.passages": passages,
         "finetune.checkpointing": checkpointing, "finetune.seed": seed,
     })
+    if fresh and resume is not None:
+        raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
         printed.show(resolved, "model", "ingest", "ask", "finetune", "runs")
         return
-    from phi3kit.finetune import train
+    from phi3kit.finetune import processes, train
 
-    report = train.finetune(resolved.values, resolved, fresh=fresh)
+    report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume)
+    if not processes.launched().leads:
+        return  # the first process of several tells it
     if json:
         import json as encoder
 

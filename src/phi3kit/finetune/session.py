@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.dataset.encode import Encoded
-from phi3kit.files import write_atomic
-from phi3kit.finetune import fused
-from phi3kit.finetune.trainer import (
-    CHECKPOINTS,
-    METRICS,
-    keep_activations,
-    make_trainer,
-    newest_checkpoint,
-    read_metrics,
-    steps_of,
-)
+from phi3kit.finetune import checkpoints, fused, methods, metrics
+from phi3kit.finetune.attention import short_rows
+from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, TrainReport
 
@@ -35,15 +28,16 @@ class Session:
     """The training of one run, from its newest checkpoint to its adapter.
 
     Args:
-        loaded: the base with a fresh adapter.
+        loaded: the base with a fresh adapter, or the model that trains whole.
         rows: the encoded examples.
         settings: of `finetune`.
         run: the run folder.
+        team: the processes that train it together.
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path) -> None:
-        self.checkpoints = run / CHECKPOINTS
+                 run: Path, team: Processes = ALONE) -> None:
+        self._team = team
         self._loaded = loaded
         self._rows = rows
         self._settings = settings
@@ -56,19 +50,19 @@ class Session:
             KeyboardInterrupt: after Ctrl-C, when the step at hand is done and saved.
             RunError: the loss is not finite.
         """
-        start = newest_checkpoint(self._run)
-        done = int(start.name.rpartition("-")[2]) if start else 0
+        start = self._team.first(lambda: checkpoints.newest(self._run))
+        done = checkpoints.step_of(start) if start else 0
         if start:
             note(f"going on from step {done} ({start})")
-        # Steps after the checkpoint are done again, and so are their lines.
-        lines = read_metrics(self._run, through=done)
-        write_atomic(self._run / METRICS, "".join(f"{_line(m)}\n" for m in lines))
+        if self._team.leads:
+            # Steps after the checkpoint are done again, and so are their lines.
+            metrics.cut(self._run, through=done)
         total = steps_of(len(self._rows), self._settings)
         _use_all_cores()
         if self._settings.dropout == 0.0:
             fused.fuse(self._loaded.model)
         try:
-            with bar("training", total) as advance:
+            with short_rows(self._loaded.model), bar("training", total) as advance:
                 advance(done)
                 self._run_trainer(start, advance)
         finally:
@@ -78,46 +72,42 @@ class Session:
     def _run_trainer(self, start: Path | None, advance: Any) -> None:
         def on_step(line: dict[str, Any]) -> None:
             speed = line["tokens"] / max(line["seconds"], 1e-9)
-            advance(1, f"loss {line['loss']:.3f}, {speed:,.0f} tokens/s")
+            memory = _peak_memory(self._loaded.device) / 2**30
+            advance(1, f"loss {line['loss']:.3f}, {speed:,.0f} tokens/s, {memory:.1f} GiB")
 
-        trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step)
-        with _interruptible(trainer) as interrupted:
+        trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step,
+                               self._team)
+        with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
             raise KeyboardInterrupt
 
     def report(self, *, instruction: str, format: str, skipped: tuple[Failure, ...],
                ) -> TrainReport:
-        """Save the adapter and tell what the run did, resumed parts included."""
-        from phi3kit.models.adapters import save
-
-        loaded, metrics = self._loaded, read_metrics(self._run)
-        save(loaded, self._run / "adapter", run=self._run.name, instruction=instruction)
+        """Save what was trained and tell what the run did, resumed parts included."""
+        loaded, lines = self._loaded, metrics.read(self._run)
         trainable = [p for p in loaded.model.parameters() if p.requires_grad]
-        losses = tuple(m["loss"] for m in metrics)
+        adapted = _adapted(loaded.model)
+        with checkpoints.explained("what was trained", self._run):
+            methods.save(loaded, self._settings, self._run, instruction=instruction)
+        losses = tuple(m["loss"] for m in lines)
         return TrainReport(
             run=str(self._run), base=loaded.name, base_fingerprint=loaded.fingerprint,
-            method="qlora" if loaded.quantization == "nf4" else "lora", format=format,
-            examples=len(self._rows), skipped=skipped, epochs=self._settings.epochs,
-            steps=len(metrics), tokens=sum(m["tokens"] for m in metrics),
-            trained_tokens=sum(m["trained"] for m in metrics), losses=losses,
-            final_loss=_last_loss(metrics), trainable_parameters=sum(p.numel() for p in trainable),
-            target_modules=_adapted(loaded.model),
-            seconds=round(sum(m["seconds"] for m in metrics), 2),
+            method=methods.method(self._settings), variants=methods.variants(self._settings),
+            format=format, examples=len(self._rows), skipped=skipped,
+            epochs=self._settings.epochs, steps=len(lines),
+            tokens=sum(m["tokens"] for m in lines),
+            trained_tokens=sum(m["trained"] for m in lines), losses=losses,
+            final_loss=_last_loss(lines), trainable_parameters=sum(p.numel() for p in trainable),
+            target_modules=adapted, seconds=round(sum(m["seconds"] for m in lines), 2),
             peak_memory_bytes=_peak_memory(loaded.device))
 
 
-def _last_loss(metrics: Sequence[dict[str, Any]]) -> float:
+def _last_loss(lines: Sequence[dict[str, Any]]) -> float:
     """Mean loss of the trained tokens of the last tenth of the steps: one step is too noisy."""
-    last = metrics[-max(1, len(metrics) // 10):]
+    last = lines[-max(1, len(lines) // 10):]
     trained = sum(m["trained"] for m in last)
     return float(sum(m["loss"] * m["trained"] for m in last) / trained)
-
-
-def _line(metrics: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(metrics)
 
 
 def _adapted(model: Any) -> tuple[str, ...]:
@@ -149,7 +139,7 @@ def _peak_memory(device: str) -> int:
 
 
 @contextmanager
-def _interruptible(trainer: Any) -> Iterator[threading.Event]:
+def _interruptible(trainer: Any, team: Processes) -> Iterator[threading.Event]:
     """Ctrl-C ends training after the step at hand, with a checkpoint; a second one at once.
 
     Yields:
@@ -163,7 +153,8 @@ def _interruptible(trainer: Any) -> Iterator[threading.Event]:
         """Asks the Trainer for a checkpoint and to stop."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-            if interrupted.is_set():
+            if team.any(interrupted.is_set()):
+                interrupted.set()
                 control.should_save = control.should_training_stop = True
             return control
 

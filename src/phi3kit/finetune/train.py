@@ -2,56 +2,80 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Sequence
+import contextlib
+import errno
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from phi3kit import __version__, runs
+from phi3kit.dataset.check import tell
 from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
+from phi3kit.finetune import checkpoints, methods, processes, trackers
+from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, Message, TrainReport, as_json
-from phi3kit.settings import Resolved, Settings
+from phi3kit.settings import Resolved, Settings, flatten
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
     from phi3kit.rag.retrieve import Retriever
 
 # Settings of `finetune` that do not change the result, but for rounding.
-_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing")
+_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing", "report_to")
 
 
 def finetune(settings: Settings, resolved: Resolved | None = None, *,
-             fresh: bool = False) -> TrainReport:
-    """Train a LoRA or QLoRA adapter; an interrupted run goes on, a finished one is reused.
+             fresh: bool = False, resume: Path | None = None) -> TrainReport:
+    """Train an adapter or a whole model; an interrupted run goes on, a finished one is reused.
+
+    Started in several processes (torchrun), all of them call it and all get the report.
 
     Args:
         settings: `finetune.dataset` has to be set.
         resolved: the same settings with their sources, for the record in run.json.
         fresh: throw away what an earlier run with the same inputs left.
+        resume: the run folder that has to go on; None: the one that these inputs lead to.
 
     Raises:
-        SettingsError: no dataset is named.
+        SettingsError: no dataset is named, or settings exclude each other.
         DataError: the dataset cannot be read, or none of its examples can be used.
         ModelError: the base cannot be loaded or trained.
         StoreError: passages are asked for and there is no collection.
-        RunError: the loss is not finite, or another process trains the same run.
+        RunError: the loss is not finite, the disk is full, another process trains the same
+            run, or `resume` was made with other settings or data.
         KeyboardInterrupt: Ctrl-C; a checkpoint of the last whole step is there.
     """
-    from phi3kit.models.loading import fingerprint
-
     if settings.finetune.dataset is None:
         raise SettingsError("no dataset", where="finetune.dataset",
                             mend="Give --dataset FILE or set it in phi3kit.yaml")
-    path = Path(settings.finetune.dataset)
+    methods.refuse_contradictions(settings.finetune)
+    trackers.refuse_missing(settings.finetune.report_to)
+    team = processes.join(settings.model.device)
+    try:
+        with processes.quiet_unless_first(team):
+            return _finetune(settings, resolved, team, fresh=fresh, resume=resume)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise RunError("the disk is full", where=error.filename or settings.runs,
+                       mend="Make room and run the same command again: it goes on from the last "
+                            "good checkpoint, which is kept") from error
+
+
+def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
+              fresh: bool, resume: Path | None) -> TrainReport:
+    from phi3kit.models.loading import fingerprint
+
+    path = Path(settings.finetune.dataset or "")
     data = read_examples(path)
     questions = Path(settings.compare.questions) if settings.compare.questions else None
     kept, leaked = without_held_out(data.examples, held_out(questions), where=str(path))
@@ -62,23 +86,60 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
                         where=failures[0].where if failures else str(path))
     retriever = _retriever(settings, kept)
     base = fingerprint(settings.model.name, settings.model.revision)
-    run = runs.open_run(
-        Path(settings.runs), "finetune",
-        _inputs(settings, kept, base, data.sha256, retriever),
-        settings=_sources(settings, resolved), fresh=fresh)
-    if run.complete and (run.path / "adapter" / "adapter_config.json").is_file():
+    inputs = _inputs(settings, kept, base, data.sha256, retriever)
+    if resume is not None:
+        refuse_changed(resume, inputs)
+    run = team.first(lambda: runs.open_run(
+        Path(settings.runs) if resume is None else resume.parent, "finetune", inputs,
+        settings=_sources(settings, resolved), fresh=fresh))
+    if team.first(lambda: run.complete and methods.is_saved(run.path)):
+        if team.leads:
+            checkpoints.discard(run.path)  # a kill may have come before that
         note(f"reusing {run.path}: same data, base and settings")
         return replace(msgspec.convert(run.state["result"], TrainReport),
                        run=str(run.path), reused=True)
+    # Beside the folder and not in it: --fresh removes the folder.
+    lock = FileLock(f"{run.path}.lock", timeout=0)
+    team.first(lambda: _acquire(lock, run.path))
     try:
-        # Beside the folder and not in it: --fresh removes the folder.
-        with FileLock(f"{run.path}.lock", timeout=0):
-            report = _train(settings, run, kept, failures, data.format, retriever)
-    except Timeout as error:
-        raise RunError("another process is training this run", where=str(run.path),
-                       mend="Wait for it, or change --seed") from error
-    Path(f"{run.path}.lock").unlink(missing_ok=True)
+        report = _train(settings, run, kept, failures, data.format, retriever, team)
+    finally:
+        lock.release()
+    if team.leads:
+        Path(f"{run.path}.lock").unlink(missing_ok=True)
     return report
+
+
+def _acquire(lock: BaseFileLock, run: Path) -> None:
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError("another process is training this run", where=str(run),
+                       mend="Wait for it, or change --seed") from error
+
+
+def refuse_changed(run: Path, inputs: Mapping[str, Any]) -> None:
+    """Compare what a run was made from with `inputs`.
+
+    Raises:
+        RunError: no run of `finetune`, or made from something else, which is named.
+    """
+    state = runs.read_run(run)
+    if state.get("kind") != "finetune":
+        raise RunError("this is no run of finetune", where=str(run),
+                       mend="Give a folder that `phi3kit finetune` made")
+    before, now = flatten(state["inputs"]), flatten(inputs)
+    changed = [_change(key, before.get(key), now.get(key)) for key in {**before, **now}
+               if before.get(key) != now.get(key)]
+    if changed:
+        raise RunError(f"made with something else: {'; '.join(changed)}", where=str(run),
+                       mend="Give the same again, or leave out --resume for a run of its own")
+
+
+def _change(key: str, before: Any, now: Any) -> str:
+    if key in ("dataset", "base", "index"):  # hashes tell nobody anything
+        return f"the {key} has another content"
+    return f"{key} was {before!r} and is {now!r}"
 
 
 def _retriever(settings: Settings, examples: Sequence[Example]) -> Retriever | None:
@@ -113,35 +174,41 @@ def _sources(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
 
 
 def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
-           failures: list[Failure], form: str, retriever: Retriever | None) -> TrainReport:
+           failures: list[Failure], form: str, retriever: Retriever | None,
+           team: Processes) -> TrainReport:
     from phi3kit.finetune.session import Session
-    from phi3kit.models.adapters import add_lora
     from phi3kit.models.chat import stop_token_ids
-    from phi3kit.models.loading import load_base
 
     own = settings.finetune
     # A retry of a failed run: the reason of the failure is past.
     run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
     messages = _chats(settings, examples, retriever)
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
-    loaded = load_base(settings.model, quantization="nf4" if own.qlora else "none",
-                       training=True)
+    loaded = methods.load(settings.model, own)
     stop_ids = stop_token_ids(loaded.tokenizer, loaded.model)
     rows, too_long = _encode_all(settings, examples, messages, loaded, stop_ids)
+    if team.leads:
+        tell(settings, examples, rows)
     failures = sorted([*failures, *too_long],
                       key=lambda f: int(f.where.rpartition(":")[2]))
-    add_lora(loaded, rank=own.rank, alpha=own.alpha, dropout=own.dropout, seed=own.seed)
-    session = Session(loaded, rows, own, run.path)
+    methods.add_adapter(loaded, own)
+    session = Session(loaded, rows, own, run.path, team)
+
+    def finished() -> TrainReport:
+        report = session.report(
+            instruction=settings.ask.instruction, format=form, skipped=tuple(failures))
+        run.finish(as_json(report))
+        checkpoints.discard(run.path)
+        return report
+
     try:
         session.train()
+        return team.first(finished)
     except Phi3kitError as error:
-        run.fail(str(error))
+        if team.leads:
+            with contextlib.suppress(OSError):  # a full disk: the error itself matters more
+                run.fail(str(error))
         raise
-    report = session.report(
-        instruction=settings.ask.instruction, format=form, skipped=tuple(failures))
-    run.finish(as_json(report))
-    shutil.rmtree(session.checkpoints, ignore_errors=True)
-    return report
 
 
 def _chats(settings: Settings, examples: Sequence[Example],

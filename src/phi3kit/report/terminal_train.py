@@ -7,6 +7,9 @@ import typer
 from phi3kit.records import TrainReport
 
 _SHOWN = 20  # failures; a file of wrong lines should not bury the result
+_METHODS = {"lora": "LoRA", "qlora": "QLoRA, base in 4-bit NF4", "full": "every weight"}
+_VARIANTS = {"rslora": "rank-stabilised", "dora": "DoRA", "pissa": "PiSSA start",
+             "loftq": "LoftQ start"}
 
 
 def print_train(report: TrainReport) -> None:
@@ -17,21 +20,20 @@ def print_train(report: TrainReport) -> None:
 def train_lines(report: TrainReport) -> list[str]:
     """The lines of `print_train`, without making names and reasons fit for a terminal."""
     speed = report.tokens / report.seconds if report.seconds else 0.0
-    method = {"lora": "LoRA", "qlora": "QLoRA, base in 4-bit NF4"}[report.method]
+    whole = report.method == "full"
     answers = report.trained_tokens / report.tokens if report.tokens else 0.0
     lines = [
-        f"{'reused' if report.reused else 'trained'}  {report.base} ({method})",
+        f"{'reused' if report.reused else 'trained'}  {report.base} ({_method(report)})",
         _row("format", report.format),
         _row("examples", f"{report.examples:,}, {len(report.skipped):,} left out"),
-        _row("adapter", f"{report.trainable_parameters:,} parameters on "
-                        f"{', '.join(report.target_modules)}"),
+        _trained(report),
         _row("steps", f"{report.steps:,} in {report.epochs:g} epochs"),
         _row("loss", f"{report.losses[0]:.3f} → {report.final_loss:.3f}"),
         _row("tokens", f"{report.tokens:,} ({answers:.0%} of them answers, which carry the "
                        f"loss), {speed:,.0f} per second"),
         _row("time", f"{report.seconds:,.1f} s"),
         _row("memory", f"{report.peak_memory_bytes / 2**30:.2f} GiB at its peak"),
-        _row("saved", f"{report.run}/adapter"),
+        _row("saved", f"{report.run}/{'model' if whole else 'adapter'}"),
     ]
     if report.skipped:
         lines += ["", f"Left out: {len(report.skipped):,}"]
@@ -39,9 +41,23 @@ def train_lines(report: TrainReport) -> list[str]:
         if len(report.skipped) > _SHOWN:
             lines.append(f"  … and {len(report.skipped) - _SHOWN:,} more, all in "
                          f"{report.run}/run.json")
+    if whole:
+        return [*lines, "", "Next", f'  phi3kit ask --model {report.run}/model "…"']
     return [*lines, "", "Next",
             f'  phi3kit ask --adapter {report.run} "…"',
             f"  phi3kit compare --adapter {report.run}"]
+
+
+def _method(report: TrainReport) -> str:
+    words = [_METHODS[report.method], *(_VARIANTS[name] for name in report.variants)]
+    return ", ".join(words)
+
+
+def _trained(report: TrainReport) -> str:
+    if report.method == "full":
+        return _row("model", f"{report.trainable_parameters:,} parameters, all of them")
+    return _row("adapter", f"{report.trainable_parameters:,} parameters on "
+                           f"{', '.join(report.target_modules)}")
 
 
 def _row(label: str, text: str) -> str:

@@ -1,0 +1,63 @@
+"""The loss of the trained tokens, with no output layer computed where there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from phi3kit.dataset.encode import IGNORED
+from phi3kit.finetune.head import is_frozen, summed_loss
+
+
+def answer_loss(model: Any, input_ids: Any, labels: Any, *, plain_head: bool = True) -> Any:
+    """Summed cross entropy of the trained tokens, in float32.
+
+    The output layer, [tokens, hidden] x [hidden, vocabulary] and with a vocabulary of tens
+    of thousands the largest product of a small model, is computed only where a label is.
+
+    Args:
+        model: a causal language model, with or without a LoRA adapter.
+        input_ids, labels: int64[rows, width]; a label is predicted by the position before it.
+        plain_head: see `has_plain_head`; without one, all logits come from the model itself.
+    """
+    import torch
+
+    wanted = labels[:, 1:] != IGNORED
+    if plain_head:
+        causal = causal_of(model)
+        hidden = causal.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        head, hidden = causal.get_output_embeddings(), hidden[:, :-1][wanted]
+        if is_frozen(head):
+            return summed_loss(head, hidden, labels[:, 1:][wanted])
+        logits = head(hidden)
+    else:
+        logits = model(input_ids=input_ids, use_cache=False).logits[:, :-1][wanted]
+    return torch.nn.functional.cross_entropy(
+        logits.float(), labels[:, 1:][wanted], reduction="sum")
+
+
+def has_plain_head(model: Any) -> bool:
+    """Whether the logits are the output layer's and nothing else, tried out on one token.
+
+    Gemma 2 caps its logits, Granite and Cohere scale them, inside their own forward.
+    """
+    import torch
+
+    causal = causal_of(model)
+    ids = torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device)
+    seen: list[Any] = []
+    hook = causal.base_model.register_forward_hook(
+        lambda module, args, out: seen.append(out.last_hidden_state))
+    # One pass for both, so that dropout cannot make them differ, and not in evaluation mode: on
+    # a CPU bitsandbytes then repacks 4-bit weights for good, and the packed ones pass no
+    # gradients on.
+    try:
+        with torch.no_grad():
+            whole = causal(input_ids=ids, use_cache=False).logits
+            return bool(torch.allclose(causal.get_output_embeddings()(seen[0]), whole))
+    finally:
+        hook.remove()
+
+
+def causal_of(model: Any) -> Any:
+    """The causal language model itself, when an adapter may be around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -1,0 +1,139 @@
+"""One training run in several processes, started by torchrun or `accelerate launch`.
+
+Every process holds the whole model and computes its share of each step's micro-batches; the
+gradients are added up before the optimizer, so that the result is that of one process. The
+first process alone writes files and speaks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from phi3kit.errors import Phi3kitError, RunError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes of a run, as one of them sees them.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: how many there are.
+    """
+
+    rank: int
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def first(self, work: Callable[[], T]) -> T:
+        """What `work` returns in the first process, in all of them; it runs in that one only.
+
+        Raises:
+            Phi3kitError: raised by `work`; the other processes exit, none waits for ever.
+        """
+        if self.size == 1:
+            return work()
+        from torch import distributed
+
+        told: list[Any] = [None, None]
+        if self.leads:
+            try:
+                told[0] = work()
+            except Phi3kitError as error:
+                told[1] = str(error)
+                distributed.broadcast_object_list(told)
+                raise
+        distributed.broadcast_object_list(told)
+        if told[1] is not None:
+            raise SystemExit(1)  # the first process says why
+        found: T = told[0]
+        return found
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so in one of the processes."""
+        if self.size == 1:
+            return here
+        import torch
+
+        flag = torch.tensor(int(here), device=_device())
+        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+        return bool(flag)
+
+    def add_up(self, parameters: Iterable[Any], loss: Any) -> Any:
+        """Replace each gradient, and return the loss, by the sum over all processes.
+
+        One message per step: the gradients of an adapter are small, and those of a process
+        that had no micro-batch count as zero.
+        """
+        if self.size == 1:
+            return loss
+        import torch
+
+        trained = [p for p in parameters if p.requires_grad]
+        for p in trained:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p)
+        flat = torch.cat([loss.reshape(1).float(), *[p.grad.reshape(-1).float() for p in trained]])
+        torch.distributed.all_reduce(flat)
+        at = 1
+        for p in trained:
+            p.grad.copy_(flat[at:at + p.numel()].view_as(p))
+            at += p.numel()
+        return flat[0]
+
+
+ALONE = Processes(0, 1)
+
+
+def launched() -> Processes:
+    """The processes that torchrun's environment tells of; one when there is none."""
+    try:
+        return Processes(int(os.environ.get("RANK", "0")),
+                         max(1, int(os.environ.get("WORLD_SIZE", "1"))))
+    except ValueError as error:
+        raise RunError("RANK and WORLD_SIZE are no numbers", where="environment",
+                       mend="Start it by torchrun, or unset them") from error
+
+
+def join(device: str) -> Processes:
+    """Meet the other processes of a launch; each takes the GPU of its local rank.
+
+    Args:
+        device: of `model`; "cpu" keeps to the CPU, where gloo carries the messages.
+    """
+    team = launched()
+    if team.size > 1:
+        from accelerate import PartialState
+
+        from phi3kit.models.hardware import pick_device
+
+        # The Trainer finds this state and uses it.
+        PartialState(cpu=pick_device(device) == "cpu")
+    return team
+
+
+@contextlib.contextmanager
+def quiet_unless_first(team: Processes) -> Iterator[None]:
+    """Let the first process alone write notes and progress; errors are told by all."""
+    if team.leads:
+        yield
+        return
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
+
+
+def _device() -> Any:
+    from accelerate import PartialState
+
+    return PartialState().device
