@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from phi3kit.errors import DataError, ModelError
 from phi3kit.rag.citations import CheckedText, Checker, check
+from phi3kit.rag.claims import unsupported
 from phi3kit.rag.prompt import ABSTENTION, build, is_abstention
 from phi3kit.records import Answer, Message, Passage
 
@@ -218,8 +219,11 @@ def _checked(
     prompt: _Prompt, checked: CheckedText, *, tokens_out: int, seconds: float,
     tokens_in: int | None = None, error: str = "",
 ) -> Answer:
+    # Where nothing is cited, a claim may still stand in one of those shown.
+    backing = [c.passage for c in checked.citations] or prompt.passages
     return Answer(
         question=prompt.question, text=checked.text, abstained=is_abstention(checked.text),
         citations=checked.citations, removed_citations=checked.removed,
         passages=prompt.passages, tokens_in=prompt.tokens if tokens_in is None else tokens_in,
-        tokens_out=tokens_out, seconds=seconds, error=error)
+        tokens_out=tokens_out, seconds=seconds, error=error,
+        unsupported=unsupported(checked.text, backing, prompt.question) if backing else ())

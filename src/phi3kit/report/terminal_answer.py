@@ -35,6 +35,11 @@ def print_sources(answer: Answer, *, closed_book: bool = False) -> None:
     for citation in sorted(answer.citations, key=lambda c: c.number):
         typer.echo(f"[{citation.number}] {_one_line(citation.passage.place)}")
         typer.echo(f"    “{_quote(citation.passage, answer.text)}”")
+    if answer.unsupported and answer.citations:
+        claims = ", ".join(f"{claim.kind} “{_one_line(claim.text)}”"
+                           for claim in answer.unsupported)
+        # On stdout, for the same reason as below.
+        typer.echo(f"\nUnsupported, for no cited passage says it: {claims}")
     if answer.removed_citations:
         numbers = ", ".join(f"[{number}]" for number in answer.removed_citations)
         note(f"removed, for they point at no passage: {numbers}")

@@ -1,0 +1,168 @@
+"""What an answer says that no cited passage says: its quotes, its numbers and its names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from itertools import pairwise
+
+from phi3kit.rag.prompt import is_abstention
+from phi3kit.records import Passage, Unsupported
+
+_CITATION = re.compile(r"\[[\s0-9,;]{1,60}\]")
+# Between marks of quotation or backticks, on one line; a single letter is no quote.
+_QUOTE = re.compile(r"“([^“”\n]{2,400})”|\"([^\"\n]{2,400})\"|«([^«»\n]{2,400})»|`([^`\n]{2,400})`")
+# Digits with all that hangs together with them; of these a number, alone or with its unit:
+# 1,200.50, 14-day, 24V, 10–14. The digits of TB-31 are none.
+_DIGITS = re.compile(r"(?<![\w.,])\d[\w.,]*(?:-[^\W\d_]+)?(?<![.,])")
+_MEASURE = re.compile(r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,12})?\Z")
+# The number of a list's item is nothing that was said.
+_ITEM = re.compile(r"^\s*\d{1,3}[.)]\s", re.MULTILINE)
+# Letters and digits in one word, with its hyphens: TB-31, K-310, 24V, max_depth, parseURL.
+_WORD = re.compile(r"[^\W_]+(?:[-_./'’][^\W_]+)*", re.UNICODE)
+_SENTENCE = re.compile(r"(?:\A|[.!?:]\s|\n)[\s\"'“”‘’(*#-]*")
+_SPOKEN = {
+    "zero": 0, "one": 1, "once": 1, "two": 2, "twice": 2, "three": 3, "four": 4, "five": 5,
+    "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
+    "dozen": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
+    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
+    "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+
+
+def unsupported(text: str, passages: Sequence[Passage], question: str) -> tuple[Unsupported, ...]:
+    """Claims of an answer that stand neither in `passages` nor in the question.
+
+    - A quote, or code between backticks: its words, in upper or lower case, in one piece.
+    - A number: its value, however it is written (1,200 and 1200; 3.50 and 3.5; a passage's
+      "fourteen" for 14). A number that the answer computes is in no passage and is told too.
+    - A name: a capitalised word that does not begin its sentence, an acronym, or a word of
+      letters and digits (a part number).
+
+    What an answer says in other words than these is not judged.
+
+    Args:
+        text: the answer; its citations are passed over.
+        passages: those that it cites.
+        question: what stands in it is no claim of the answer.
+
+    Returns:
+        Each claim once, in order of appearance.
+    """
+    if is_abstention(text):
+        return ()
+    # Blanks of equal length, so that places in the text stay what they are.
+    said = _CITATION.sub(lambda m: " " * len(m.group()), text)
+    evidence = "\n".join([question, *(f"{p.heading}\n{p.text}" for p in passages)])
+    found: dict[tuple[str, str], Unsupported] = {}
+    for claim in sorted((*_quotes(said, evidence), *_numbers(said, evidence),
+                         *_names(said, evidence)), key=lambda claim: claim.start):
+        found.setdefault((claim.kind, claim.text.casefold()), claim)
+    return tuple(found.values())
+
+
+def _quotes(said: str, evidence: str) -> Iterator[Unsupported]:
+    there = _folded(evidence)
+    for match in _QUOTE.finditer(said):
+        quote = next(group for group in match.groups() if group is not None)
+        words = _folded(quote.strip(" .,;:!?…"))
+        if words and words not in there:
+            yield Unsupported(quote, "quote", match.start() + 1, match.end() - 1)
+
+
+def _numbers(said: str, evidence: str) -> Iterator[Unsupported]:
+    there = _values(evidence)
+    items = {match.start() + len(match.group()) - len(match.group().lstrip())
+             for match in _ITEM.finditer(said)}
+    named = {at for word in _WORD.finditer(said) if _is_name(word.group(), first=True)
+             for at in range(*word.span())}
+    for word in _DIGITS.finditer(said):
+        match = _MEASURE.match(word.group())
+        if (match is None or word.start() in named or word.start() in items
+                or _readings(match[1]) & there):
+            continue
+        yield Unsupported(match[1], "number", word.start(), word.start() + len(match[1]))
+
+
+def _names(said: str, evidence: str) -> Iterator[Unsupported]:
+    there = _words(evidence)
+    begins = {match.end() for match in _SENTENCE.finditer(said)}
+    for match in _WORD.finditer(said):
+        if _is_name(match.group(), first=match.start() in begins) and not _held(
+                match.group(), there):
+            yield Unsupported(match.group(), "name", match.start(), match.end())
+
+
+def _is_name(word: str, *, first: bool) -> bool:
+    """Whether a word names something; `first`: it begins a sentence, as any word may."""
+    letters = [c for c in word if c.isalpha()]
+    if not letters:
+        return False
+    if "_" in word or (any(c.isdigit() for c in word) and not _MEASURE.fullmatch(word)):
+        return True
+    if len(letters) > 1 and all(c.isupper() for c in letters):
+        return True
+    if any(a.islower() and b.isupper() for a, b in pairwise(word)):
+        return True
+    return _capital(word) and len(word) > 1 and not first
+
+
+def _capital(word: str) -> bool:
+    return word[0].isupper() and word not in ("I", "A")
+
+
+def _held(word: str, there: frozenset[str]) -> bool:
+    """Whether the word stands there, whole, as a plural or possessive, or in its parts."""
+    own = word.casefold().replace("’", "'")
+    forms = {own, own.removesuffix("'s"), own.removesuffix("s"), f"{own}s"}
+    if forms & there:
+        return True
+    parts = re.split(r"[-_./']", own)
+    # A part number is one thing: TB-31 is not held by a TB-30 and some 31.
+    return len(parts) > 1 and not any(c.isdigit() for c in own) and set(parts) <= there
+
+
+@lru_cache(maxsize=64)
+def _words(text: str) -> frozenset[str]:
+    found = set()
+    for match in _WORD.finditer(text.casefold().replace("’", "'")):
+        word = match.group()
+        found |= {word, word.removesuffix("'s")}
+        if not any(c.isdigit() for c in word):
+            found |= set(re.split(r"[-_./']", word))
+    return frozenset(found)
+
+
+@lru_cache(maxsize=64)
+def _values(text: str) -> frozenset[str]:
+    found: set[str] = set()
+    for match in re.finditer(r"\d+(?:[.,]\d+)*", text):
+        found |= _readings(match.group())
+    for match in _WORD.finditer(text.casefold()):
+        tens, _, units = match.group().partition("-")  # twenty-one
+        if tens in _SPOKEN:
+            found.add(str(_SPOKEN[tens] + _SPOKEN.get(units, 0)))
+    return frozenset(found)
+
+
+def _readings(number: str) -> set[str]:
+    """The values that a number may have: 1,200 is 1200 in English and 1.2 in German.
+
+    What is no value in either, such as a date or a version, stands for itself.
+    """
+    found = set()
+    for thousands, point in ((",", "."), (".", ",")):
+        whole, _, part = number.partition(point)
+        groups = whole.split(thousands)
+        if not (point in part or thousands in part or any(len(g) != 3 for g in groups[1:])):
+            value = Decimal(f"{''.join(groups)}.{part or '0'}")
+            found.add(f"{value.normalize():f}")
+    return found or {number}
+
+
+@lru_cache(maxsize=64)
+def _folded(text: str) -> str:
+    """Case, white space and the shape of quotation marks and dashes put aside."""
+    plain = text.casefold().translate(str.maketrans("“”„«»‘’`–—", "\"\"\"\"\"'''--"))
+    return " ".join(plain.split())

@@ -1,0 +1,80 @@
+"""The Python calls give what the commands give."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from phi3kit import api
+from phi3kit.errors import SettingsError
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "scripts" / "tune-phi3"
+NOTEBOOK = ROOT / "docs" / "tune-phi3.ipynb"
+
+
+def test_settings_take_dotted_keys_and_refuse_unknown_ones(project: Path) -> None:
+    (project / "phi3kit.yaml").write_text("finetune: {rank: 4, alpha: 8}\n")
+    mine = api.settings({"finetune.rank": 8})
+    assert (mine.finetune.rank, mine.finetune.alpha) == (8, 8)
+    with pytest.raises(SettingsError, match=r"finetune\.rnk"):
+        api.settings({"finetune.rnk": 8})
+
+
+def test_advice_is_that_of_the_command(project: Path, run_cli: Any) -> None:
+    told = run_cli("advise", "--set", "task=qa", "--set", "external_facts=essential", "--json")
+    assert json.loads(told.stdout)["recommendation"] == api.advise(
+        {"task": "qa", "external_facts": "essential"}).recommendation
+
+
+@pytest.mark.model
+def test_documents_go_in_and_passages_come_out(project: Path) -> None:
+    (project / "docs").mkdir()
+    (project / "docs" / "seals.md").write_text("# Seals\n\nThe K-310 seal is made of Viton.\n")
+    mine = api.settings({"ingest.corpus": ("docs",)})
+    assert api.ingest(mine).added == ("docs/seals.md",)
+    found, none = api.search(["What is the K-310 seal made of?", "Who rules Mongolia?"], mine)
+    assert found[0].source == "docs/seals.md"
+    assert none == ()
+
+
+def test_nothing_heavy_comes_with_the_import() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys; from phi3kit import api; print(*sys.modules)"],
+        capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "chromadb", "numpy"} & set(done.stdout.split())
+
+
+def test_the_script_tunes_a_phi3(tiny_phi3: Path, tmp_path: Path) -> None:
+    """Every step, with Phi-3's own modules and template."""
+    data = tmp_path / "train.jsonl"
+    data.write_text("".join(json.dumps(
+        {"prompt": f"What does crane {n} lift?", "completion": f"{n * 3} tonnes"}) + "\n"
+        for n in range(12)))
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT)], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PHI3KIT_MODEL": str(tiny_phi3), "PHI3KIT_DATASET": str(data),
+             "PHI3KIT_EPOCHS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "lora on down_proj, gate_up_proj, o_proj, qkv_proj" in done.stdout
+    assert "⟦" in done.stdout
+    assert list(tmp_path.glob("runs/finetune-*/loss.svg"))
+    assert list(tmp_path.glob("merged/*.safetensors"))
+
+
+def test_the_notebook_is_that_script() -> None:
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    script = SCRIPT.read_text(encoding="utf-8")
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) > 5
+    at = 0
+    for source in code:
+        at = script.index(source, at)
+    assert all(cell["outputs"] for cell in cells
+               if cell["cell_type"] == "code" and "print(" in "".join(cell["source"]))
