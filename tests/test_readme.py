@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import typer
@@ -50,3 +52,9 @@ def test_the_worked_decision_is_what_was_measured() -> None:
     assert [line for line in shown if line not in lines] == []
     seconds = json.loads((ROOT / "docs" / "measured" / "demo.json").read_text())["seconds"]
     assert f"It took {seconds:.0f} s" in README
+
+
+def test_the_measured_figures_are_those_of_the_files() -> None:
+    done = subprocess.run([sys.executable, "scripts/readme-figures"], cwd=ROOT, check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

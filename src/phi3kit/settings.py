@@ -17,6 +17,7 @@ import yaml
 from msgspec import Meta, Struct
 
 from phi3kit.errors import SettingsError
+from phi3kit.records import Arm
 
 FILE_NAME = "phi3kit.yaml"
 
@@ -56,7 +57,10 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "Files and folders that the collection mirrors: what is removed from them goes from "
         "the collection too (see prune)."))] = ()
     store: Annotated[str, Meta(description=(
-        "Folder of the Chroma store. Keep it out of the corpus and out of git."))] = (
+        "Folder of the Chroma store, to be kept out of the corpus and out of git; or a Chroma "
+        "server, which many can ask: http://host:8000, https://host:443/tenant/database (token "
+        "from CHROMA_API_KEY). What it holds is asked of it at each run, so an unchanged corpus "
+        "costs more than in a folder."))] = (
         ".phi3kit/store")
     collection: Annotated[str, Meta(min_length=3, max_length=63, description=(
         "Name of the collection; one embedder and one chunking per collection."))] = "documents"
@@ -73,6 +77,11 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     chunk_tokens: Annotated[int, Meta(ge=32, le=8192, description=(
         "Longest chunk in the embedder's own tokens, at most its window. Short chunks are "
         "found and cited more exactly; long ones keep more context."))] = 200
+    engine: Annotated[Literal["local", "ray"], Meta(description=(
+        "What reads, cuts and embeds: this process, or Ray (extra phi3kit[ray]), on this "
+        "machine or on the cluster of RAY_ADDRESS, where each machine must reach the files by "
+        "the same paths. Ray takes seconds to start, so it pays with several machines "
+        "or GPUs."))] = "local"
     prune: Annotated[bool, Meta(description=(
         "What is removed from the folders goes from the collection. false keeps it, and answers "
         "may then cite documents that are no longer there."))] = True
@@ -166,6 +175,11 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "Recompute activations in the backward pass instead of keeping them: a fraction of the "
         "memory, about a third slower; the result differs by rounding only. Phi-3 needs it on "
         "most cards, the packaged model does not."))] = False
+    shard: Annotated[bool, Meta(description=(
+        "With several processes (torchrun): each holds its share of the frozen layers and gathers "
+        "the others' when it needs them (FSDP). For a base that does not fit one card; each step "
+        "then carries the layers over the network twice per micro-batch. The result is the "
+        "same."))] = False
     seed: Annotated[int, Meta(ge=0, description=(
         "Same seed, same data, same machine: same adapter."))] = 0
     report_to: Annotated[Literal["none", "tensorboard", "wandb", "mlflow"], Meta(description=(
@@ -178,14 +192,39 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     questions: Annotated[str | None, Meta(description=(
         "Held-out questions, JSON Lines: id, question, answers, source_ids, answerable, "
-        "kind. None of them may stand among the training examples."))] = None
-    arms: Annotated[tuple[Literal["base", "rag", "finetune", "both"], ...], Meta(
-        min_length=2, description=(
-            "Options to run. Fewer arms are faster; those left out cannot win."))] = (
-        "base", "rag", "finetune", "both")
-    metric: Annotated[Literal["score", "token_f1", "exact_match", "contains"], Meta(description=(
+        "kind, format, terms. None of them may stand among the training examples."))] = None
+    arms: Annotated[tuple[Arm, ...], Meta(min_length=2, description=(
+        "What runs. base, rag, finetune and both can win; those left out cannot. few-shot, "
+        "oracle-rag, full-context and bolted-on tell why something wins, and take as long as "
+        "any other."))] = ("base", "rag", "finetune", "both")
+    adapter_rag: Annotated[str | None, Meta(description=(
+        "Run folder of an adapter that was tuned with passages: both answers with it, and "
+        "bolted-on with ask.adapter. null: ask.adapter serves finetune and both."))] = None
+    shots: Annotated[int, Meta(ge=1, le=64, description=(
+        "Training examples in each prompt of few-shot, those nearest to the question. More "
+        "show more and cost prompt tokens; small models lose the thread."))] = 4
+    metric: Annotated[Literal["score", "token_f1", "exact_match", "contains", "span_f1", "rouge_l",
+                              "chrf"], Meta(description=(
         "What decides. score: exact label for closed kinds, abstention for unanswerable "
         "questions, token F1 for the rest; the others apply one measure to all."))] = "score"
+    formats: Annotated[str | None, Meta(description=(
+        "YAML or JSON file that says what the `format` of a question is: a name with `regex`, or "
+        "with `schema` (a JSON schema, or its file). How many answers keep to it is shown; it "
+        "does not decide."))] = None
+    similarity: Annotated[bool, Meta(description=(
+        "Embed answers and gold answers with ingest.embedder and show how alike they are in "
+        "meaning. Takes seconds; what negates the right answer is alike too; a provider's "
+        "embedder is sent the answers."))] = False
+    general_questions: Annotated[str | None, Meta(description=(
+        "General questions, as a file like `questions` or `shipped` for 40 of our own: which of "
+        "those that the base answers right does an arm no longer know? Asked of the base and "
+        "of each arm that can win, which takes that much longer."))] = None
+    judge: Annotated[str | None, Meta(description=(
+        "URL of an OpenAI-compatible server whose model says which of two answers is better, "
+        "asked in both orders. It sees questions, right answers and outputs; two requests for "
+        "each question and pair of arms. Shown beside; it does not decide."))] = None
+    judge_model: Annotated[str | None, Meta(description=(
+        "Name of the judge's model on that server; a stronger one than those judged."))] = None
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0, description=(
         "Level of the intervals. Higher decides less often and errs less often."))] = 0.95
     resamples: Annotated[int, Meta(ge=1000, le=1000000, description=(

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_a_query_finds_its_passage_first(project):
         (project / name).write_text(text)
     report = reconcile.ingest(settings.load().values, ["."])
     assert report.chunks == 5 and not report.failed
-    store = open_store(reconcile.Path(report.store), report.collection)
+    store = open_store(Path(report.store), report.collection)
     questions = {"How long does the seal of the K7 last?": "seals.md",
                  "Which lubricant is for the winch?": "grease.txt",
                  "Who looks after the south gate?": "gates.csv",

@@ -135,16 +135,16 @@ def test_the_order_of_files_does_not_show(ingest, docs):
     one_by_one = exact()
     ingest("docs", collection="at-once")
     assert exact("at-once") == one_by_one
-    fingerprints = {open_store(FOLDER, name).fingerprint() for name in ("documents", "at-once")}
+    fingerprints = {open_store(FOLDER, name).fingerprint for name in ("documents", "at-once")}
     assert len(fingerprints) == 1
 
 
 def test_the_fingerprint_tells_where_a_text_stands(ingest, docs):
     ingest("docs")
-    first = open_store(FOLDER, "documents").fingerprint()
+    first = open_store(FOLDER, "documents").fingerprint
     (docs / "pumps.md").rename(docs / "lifts.md")
     ingest("docs")
-    assert open_store(FOLDER, "documents").fingerprint() != first
+    assert open_store(FOLDER, "documents").fingerprint != first
 
 
 def test_no_prune_keeps_what_is_gone(ingest, docs):

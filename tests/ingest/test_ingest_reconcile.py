@@ -11,6 +11,7 @@ from word_embedder import WordEmbedder
 from phi3kit.errors import DataError, SettingsError, StoreError
 from phi3kit.ingest import batch, lock, reconcile
 from phi3kit.ingest.store import Store, create_store, open_store
+from phi3kit.ingest.workers import Readers
 
 LONG = "The K7 runs at 6 bar; its seal lasts 400 hours. " * 40
 
@@ -120,7 +121,7 @@ def test_a_file_that_vanishes_on_the_way_keeps_its_chunks(owner, name, ingest, d
             return real(*args)
         return read
 
-    target = reconcile if owner == "reconcile" else reconcile.Readers
+    target = reconcile if owner == "reconcile" else Readers
     monkeypatch.setattr(target, name, vanish(getattr(target, name)))
     report = ingest("docs")
     assert [f.where for f in report.failed] == ["docs/gates.txt"] and len(held()) == 3
@@ -325,9 +326,9 @@ def test_store_answers_and_fails_in_one_line(ingest, docs, words, project):
 
 def test_the_fingerprint_is_of_content(ingest, docs):
     ingest("docs")
-    first = open_store(FOLDER, "documents").fingerprint()
+    first = open_store(FOLDER, "documents").fingerprint
     ingest("docs", collection="again")
-    assert open_store(FOLDER, "again").fingerprint() == first
+    assert open_store(FOLDER, "again").fingerprint == first
     (docs / "gates.txt").write_text("Else.")
     ingest("docs")
-    assert open_store(FOLDER, "documents").fingerprint() != first
+    assert open_store(FOLDER, "documents").fingerprint != first

@@ -28,6 +28,7 @@ class Index:
     def count(self) -> int:
         return 100
 
+    @property
     def fingerprint(self) -> str:
         return "sha256:index"
 

@@ -76,7 +76,7 @@ def at_size(folder, store, embedder, questions, vectors):
     dense = Retriever(store, AtHand(vectors))
     opened = time.perf_counter() - opened
     words = time.perf_counter()
-    lexical = open_index(folder / "documents.words", store.fingerprint(), store.passages())
+    lexical = open_index(folder / "documents.words", store.fingerprint, store.passages())
     words = time.perf_counter() - words
     hybrid = Retriever(store, AtHand(vectors), lexical=lexical, mode="hybrid")
     whole = Retriever(store, embedder)

@@ -18,16 +18,29 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class Engine(StrEnum):
+    """What reads, cuts and embeds."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 def ingest(
     paths: Annotated[list[str] | None, typer.Argument(
         metavar="PATH", help="Files and folders to mirror; none: ingest.corpus of "
                                   "phi3kit.yaml.", show_default=False)] = None,
     collection: Annotated[str | None, typer.Option(help="Collection to fill.")] = None,
-    store: Annotated[str | None, typer.Option(help="Folder of the Chroma store.")] = None,
+    store: Annotated[str | None, typer.Option(
+        help="Folder of the Chroma store, or http(s)://host:port of a Chroma server.")] = None,
     embedder: Annotated[str | None, typer.Option(
-        help="minilm (packaged), hub id or folder of a sentence-transformers model.")] = None,
+        help="minilm (packaged), hub id or folder of a sentence-transformers model, or a "
+             "provider's, which is sent your text: openai:MODEL, azure:DEPLOYMENT, jina:MODEL, "
+             "URL#MODEL.")] = None,
     precision: Annotated[Precision | None, typer.Option(
         help="Of the embedder; int8: faster on a CPU, slightly other passages.")] = None,
+    engine: Annotated[Engine | None, typer.Option(
+        help="What reads and embeds: this process, or Ray, on this machine or the cluster of "
+             "RAY_ADDRESS (each machine must reach the files by the same paths).")] = None,
     chunk_tokens: Annotated[int | None, typer.Option(
         help="Longest chunk in the embedder's tokens.")] = None,
     prune: Annotated[bool | None, typer.Option(
@@ -52,6 +65,7 @@ def ingest(
         "ingest.corpus": tuple(paths) if paths else None, "ingest.collection": collection,
         "ingest.store": store, "ingest.embedder": embedder, "ingest.chunk_tokens": chunk_tokens,
         "ingest.precision": precision.value if precision else None, "ingest.prune": prune,
+        "ingest.engine": engine.value if engine else None,
     })
     if dry_run:
         if not json:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from phi3kit.ingest.chunking import Chunk
 from phi3kit.ingest.rows import Place, Row, above, identity, in_order
 from phi3kit.records import Failure
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Files are committed together once they have this many chunks: some seconds of work.
 _CHUNKS = 256
@@ -20,12 +24,15 @@ class File:
     Attributes:
         sha256: hash of the bytes that were read.
         problems: parts of it that could not be read.
+        vectors: float32 [dimension], of length 1, by ID: of the texts that were embedded on
+            the way.
     """
 
     source: str
     sha256: str
     chunks: list[Chunk]
     problems: tuple[Failure, ...]
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -41,13 +48,13 @@ class Content:
     places: list[Place] = field(default_factory=list)
 
 
-def groups(files: Iterable[File | None]) -> Iterator[list[File | None]]:
-    """Files to commit together, read one group at a time; None stands for one that failed."""
-    group: list[File | None] = []
+def groups(files: Iterable[File | Failure]) -> Iterator[list[File | Failure]]:
+    """Files to commit together, read one group at a time, those that failed among them."""
+    group: list[File | Failure] = []
     chunks = 0
     for file in files:
         group.append(file)
-        chunks += len(file.chunks) if file else 0
+        chunks += len(file.chunks) if isinstance(file, File) else 0
         if chunks >= _CHUNKS:
             yield group
             group, chunks = [], 0

@@ -41,6 +41,17 @@ def explained(where: str) -> Iterator[None]:
         # A panic of the Rust part is no Exception; anything else of that kind is not ours.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
+        if _is_unreachable(error):
+            raise StoreError("the Chroma server cannot be reached", where=where,
+                             mend="Start it (chroma run), or correct ingest.store; then run "
+                                  "the same again: it goes on from here") from error
         first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         raise StoreError(f"Chroma cannot do it ({first[:200]})", where=where,
                          mend="If the store is damaged, run phi3kit ingest --rebuild") from error
+
+
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether it is the transport that failed: httpx's errors, or Chroma's word for them."""
+    return (any(kind.__module__.startswith("httpx") and kind.__name__ == "TransportError"
+                for kind in type(error).__mro__)
+            or "Could not connect to a Chroma server" in str(error))

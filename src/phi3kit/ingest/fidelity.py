@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi3kit.ingest.embed import open_embedder
 from phi3kit.ingest.int8 import Int8Embedder
+from phi3kit.ingest.site import site_of
 from phi3kit.ingest.store import Store, open_store
 from phi3kit.progress import note
 from phi3kit.records import Fidelity, IngestReport
@@ -30,7 +30,7 @@ def measured(settings: Settings, report: IngestReport) -> IngestReport:
     embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
                              precision="int8")
     assert isinstance(embedder, Int8Embedder)
-    with contextlib.closing(open_store(Path(report.store), report.collection)) as store:
+    with contextlib.closing(open_store(site_of(report.store), report.collection)) as store:
         texts, vectors = _sample(store)
     found = compare(embedder.in_float32().encode(texts), vectors)
     if found is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from phi3kit.errors import StoreError
 from phi3kit.ingest import lock, mend, store, verify
 from phi3kit.ingest.manifest import forget_state
+from phi3kit.ingest.site import site_of
 from phi3kit.records import Check
 from phi3kit.settings import IngestSettings
 
@@ -19,16 +20,16 @@ def check_index(wanted: IngestSettings) -> Check:
     Raises:
         StoreError: the collection is damaged or not ours.
     """
-    folder, name = Path(wanted.store), wanted.collection
-    if not store.exists(folder, name):
-        return Check(_NAME, None, f"no collection '{name}' in {folder}",
+    site, name = site_of(wanted.store), wanted.collection
+    if not store.exists(site, name):
+        return Check(_NAME, None, f"no collection '{name}' in {site}",
                      "`phi3kit ingest` makes one")
-    if not mend.readable(folder, name):
-        with lock.writer(folder):
-            forget_state(folder / f"{name}.state.json")  # else a run would see nothing to do
+    if isinstance(site, Path) and not mend.readable(site, name):
+        with lock.writer(site):
+            forget_state(site / f"{name}.state.json")  # else a run would see nothing to do
         return Check(_NAME, False, f"the index of '{name}' cannot be read",
                      "Run phi3kit ingest, which embeds the texts anew")
-    found = store.open_store(folder, name)
+    found = store.open_store(site, name)
     try:
         checked = verify.verify(found)
     finally:
@@ -41,8 +42,8 @@ def check_index(wanted: IngestSettings) -> Check:
             f"; {len(checked.missing):,} have more than {verify.NEAREST} others nearly alike")))
     told += f": {len(checked.missing):,} not found"
     try:
-        with lock.writer(folder):
-            after = verify.reindex(folder, name)
+        with lock.writer(site):
+            after = verify.reindex(site, name)
     except StoreError as error:
         return Check(_NAME, False, f"{told}, and it cannot be built anew: {error.what}",
                      error.mend or "")

@@ -20,6 +20,7 @@ from phi3kit.ingest.manifest import (
     write_state,
 )
 from phi3kit.ingest.peek import peek
+from phi3kit.ingest.site import site_of
 from phi3kit.progress import note
 from phi3kit.runs import versions
 from phi3kit.settings import IngestSettings
@@ -39,11 +40,13 @@ class Kept:
     def __init__(self, wanted: IngestSettings, embedder: Embedder) -> None:
         self._wanted = wanted
         self._embedder = embedder
-        self._folder = Path(wanted.store)
-        self._state_path = self._folder / f"{wanted.collection}.state.json"
+        self._site = site_of(wanted.store)
+        # On a server others may write to it meanwhile, so what it holds is asked each time.
+        self._state_path = (self._site / f"{wanted.collection}.state.json"
+                            if isinstance(self._site, Path) else None)
         self._store: store.Store | None = None
         self._manifest: Manifest | None = None
-        self.where = store.where_of(self._folder, wanted.collection)
+        self.where = store.where_of(self._site, wanted.collection)
         self.files: Mapping[str, FileState] = {}
         self.chunks = self.looked = 0
         self.reindexed = False
@@ -51,8 +54,10 @@ class Kept:
     def recall(self) -> bool:
         """Learn what it holds from our state's file; False when that cannot be trusted."""
         name = self._wanted.collection
+        if not isinstance(self._site, Path) or self._state_path is None:
+            return False
         state = read_state(self._state_path)
-        if state is None or peek(self._folder, name, store.staged_name(name)) != state.chunks:
+        if state is None or peek(self._site, name, store.staged_name(name)) != state.chunks:
             return False
         self._manifest, self.files, self.chunks = state.manifest, state.files, state.chunks
         return True
@@ -66,13 +71,14 @@ class Kept:
         Raises:
             StoreError: as `refuse_other` does, or the store cannot be read.
         """
-        if store.exists(self._folder, self._wanted.collection):
-            self._store = store.open_store(self._folder, self._wanted.collection)
+        if store.exists(self._site, self._wanted.collection):
+            self._store = store.open_store(self._site, self._wanted.collection)
             self._manifest = self._store.manifest
             self.refuse_other()
             if not self._readable(mends=mends):
                 self.close()
-                mend.mend(self._folder, self._wanted.collection, self._embedder)
+                assert isinstance(self._site, Path)  # a server's index is always readable
+                mend.mend(self._site, self._wanted.collection, self._embedder)
             self.files, self.chunks = _held(self.opened())
         return False
 
@@ -86,14 +92,15 @@ class Kept:
             StoreError: it cannot be read, or is not ours.
         """
         name = self._wanted.collection
-        if store.exists(self._folder, name):
-            swap.require_ours(self._folder, name)
+        if store.exists(self._site, name):
+            swap.require_ours(self._site, name)
             if not self._readable(mends=mends):
-                mend.drop_index(self._folder, name)
-        return swap.sources(self._folder, name)
+                assert isinstance(self._site, Path)  # a server's index is always readable
+                mend.drop_index(self._site, name)
+        return swap.sources(self._site, name)
 
     def _readable(self, *, mends: bool) -> bool:
-        if mend.readable(self._folder, self._wanted.collection):
+        if mend.readable(self._site, self._wanted.collection):
             return True
         if not mends:
             raise StoreError("the index cannot be read", where=self.where,
@@ -102,7 +109,7 @@ class Kept:
 
     def settle(self) -> None:
         """Finish or take back what a killed run left of a swap."""
-        swap.settle(self._folder, self._wanted.collection)
+        swap.settle(self._site, self._wanted.collection)
 
     def refuse_other(self) -> None:
         """Refuse a collection that was built with something else.
@@ -119,16 +126,16 @@ class Kept:
     def opened(self) -> store.Store:
         """The collection, opened or made when it is first needed."""
         if self._store is None and self._manifest is not None:
-            self._store = store.open_store(self._folder, self._wanted.collection)
+            self._store = store.open_store(self._site, self._wanted.collection)
         elif self._store is None:
-            self._store = store.create_store(self._folder, self._wanted.collection,
+            self._store = store.create_store(self._site, self._wanted.collection,
                                              self._new_manifest())
         return self._store
 
     def staged(self) -> store.Store:
         """The collection that will take the place of the old one."""
         if self._store is None:
-            self._store = swap.stage(self._folder, self._wanted.collection,
+            self._store = swap.stage(self._site, self._wanted.collection,
                                      self._new_manifest())
         return self._store
 
@@ -136,8 +143,8 @@ class Kept:
         """Put the staged collection in the place of the old one, even when it is empty."""
         self.staged()
         self.close()
-        self.forget()
-        swap.publish(self._folder, self._wanted.collection)
+        self._forget_state()
+        swap.publish(self._site, self._wanted.collection)
 
     def verify(self) -> str:
         """See that every chunk is found, by building the index anew if need be.
@@ -150,25 +157,33 @@ class Kept:
         checked = verify.verify(self.opened())
         if checked.mendable:
             self.close()
-            checked, self.reindexed = verify.reindex(self._folder, self._wanted.collection), True
+            checked, self.reindexed = verify.reindex(self._site, self._wanted.collection), True
         self.looked = checked.looked
         if checked.looked < checked.chunks:
             note(f"index checked: {checked.looked:,} of {checked.chunks:,} chunks, at random")
         return checked.complaint
 
     def forget(self) -> None:
-        """Before the first write: what our state's file tells will no longer be so."""
-        with self._written():
-            forget_state(self._state_path)
+        """Before the first write: what is known of the content will no longer be so."""
+        self._forget_state()
+        if self._manifest is not None:
+            self.opened().forget_fingerprint()
+
+    def _forget_state(self) -> None:
+        if self._state_path is not None:
+            with self._written():
+                forget_state(self._state_path)
 
     def keep(self, files: Mapping[str, FileState]) -> None:
         """After the last write: tell the next run what the collection holds."""
         if self._manifest is None:
             return
         self.chunks = self.opened().count()
-        with self._written():
-            lock.sweep(self._state_path)
-            write_state(self._state_path, State(self._manifest, dict(files), self.chunks))
+        self.opened().keep_fingerprint()
+        if self._state_path is not None:
+            with self._written():
+                lock.sweep(self._state_path)
+                write_state(self._state_path, State(self._manifest, dict(files), self.chunks))
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
@@ -176,7 +191,7 @@ class Kept:
             yield
         except OSError as error:
             raise StoreError(f"the store's folder cannot be written ({error.strerror or error})",
-                             where=str(self._folder)) from error
+                             where=str(self._site)) from error
 
     def close(self) -> None:
         """Let go of the collection."""

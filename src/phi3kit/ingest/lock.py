@@ -1,4 +1,8 @@
-"""One writer at a time: an operating system's lock, which a killed process cannot leave behind."""
+"""One writer at a time.
+
+In a folder by an operating system's lock, which a killed process cannot leave behind; on a
+server by a lease.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,29 @@ from filelock import FileLock, Timeout
 
 from phi3kit.errors import StoreError
 from phi3kit.files import write_json
+from phi3kit.ingest import lease
+from phi3kit.ingest.site import Server, Site
+from phi3kit.ingest.store import connect
 
 
 @contextlib.contextmanager
-def writer(folder: Path) -> Iterator[None]:
-    """Hold the right to write to the store in `folder`; made if it is missing.
+def writer(site: Site) -> Iterator[None]:
+    """Hold the right to write to the store at `site`; a folder is made if it is missing.
 
     Raises:
         StoreError: another process holds it (named by its process ID), or the folder cannot
-            be written.
+            be written, or the server not be reached.
     """
+    if isinstance(site, Server):
+        with contextlib.closing(connect(site)) as client, lease.held(client, str(site)):
+            yield
+    else:
+        with _locked(site):
+            yield
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / "writer.lock")
     holder = folder / "writer.json"
     try:

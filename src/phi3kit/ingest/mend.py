@@ -17,6 +17,7 @@ from typing import Any
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.peek import vector_segment
+from phi3kit.ingest.site import Site
 from phi3kit.ingest.store import connect, current, open_store, where_of
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar, note
@@ -24,14 +25,16 @@ from phi3kit.progress import bar, note
 _PAGE = 1000  # vectors per read
 
 
-def readable(folder: Path, collection: str) -> bool:
-    """Whether every vector of the collection can be read.
+def readable(site: Site, collection: str) -> bool:
+    """Whether every vector of the collection can be read; a server's files are its own affair.
 
     Tried in a process of its own: some files that were cut off end the process that reads them.
     """
+    if not isinstance(site, Path):
+        return True
     probe = ("import sys; from pathlib import Path; from phi3kit.ingest.mend import read_all; "
              "read_all(Path(sys.argv[1]), sys.argv[2])")
-    done = subprocess.run([sys.executable, "-c", probe, str(folder), collection],
+    done = subprocess.run([sys.executable, "-c", probe, str(site), collection],
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
     return done.returncode == 0
 

@@ -14,17 +14,17 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from phi3kit.errors import DataError, SettingsError, StoreError
 from phi3kit.files import sha256_file
-from phi3kit.ingest import chunking, lock
+from phi3kit.ingest import lock
 from phi3kit.ingest.batch import File, groups
 from phi3kit.ingest.embed import Embedder, open_embedder
+from phi3kit.ingest.engine import Engine, open_engine
 from phi3kit.ingest.kept import Kept
 from phi3kit.ingest.manifest import NOT_WHOLE, FileState
+from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.ingest.walk import Found, walk
-from phi3kit.ingest.workers import Readers
 from phi3kit.ingest.writer import Writer
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, IngestReport
@@ -64,8 +64,10 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
     embedder = embedder or open_embedder(
         settings.ingest.embedder, device=settings.model.device,
         precision=settings.ingest.precision)
-    with lock.writer(Path(settings.ingest.store)):
-        work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
+    site = site_of(settings.ingest.store)
+    with lock.writer(site):
+        work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
+                          walk(given, local_folder(site)))
         try:
             report = work.rebuild() if rebuild else work.update()
         finally:
@@ -88,7 +90,8 @@ def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fa
     given = _given(settings.ingest, paths)
     embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
                              precision=settings.ingest.precision)
-    work = _Reconcile(settings.ingest, embedder, walk(given, Path(settings.ingest.store)))
+    work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
+                      walk(given, local_folder(site_of(settings.ingest.store))))
     try:
         report = work.preview(rebuild=rebuild)
     finally:
@@ -110,9 +113,11 @@ def _given(wanted: IngestSettings, paths: Sequence[str]) -> tuple[str, ...]:
 
 
 class _Reconcile:
-    def __init__(self, wanted: IngestSettings, embedder: Embedder, found: Found) -> None:
+    def __init__(self, wanted: IngestSettings, embedder: Embedder, engine: Engine,
+                 found: Found) -> None:
         self._wanted = wanted
         self._embedder = embedder
+        self._engine = engine
         self._found = found
         self._kept = Kept(wanted, embedder)
         self._held: dict[str, FileState] = {}
@@ -219,15 +224,20 @@ class _Reconcile:
     def _write(self, writer: Writer, to_read: Sequence[str], deleted: Sequence[str]) -> None:
         if to_read:
             self._say_what_it_takes(to_read)
-            chunker = chunking.Chunker(self._embedder.tokenizer, self._embedder.window,
-                                       self._wanted.chunk_tokens)
-            with bar("embedding", len(to_read)) as advance:
-                for group in groups(self._read(to_read, chunker)):
-                    self._put(writer, [file for file in group if file is not None])
+            paths = {source: self._found.files[source] for source in to_read}
+            with (contextlib.closing(self._engine.files(paths, self._known_ids())) as files,
+                  bar("embedding", len(to_read)) as advance):
+                for group in groups(files):
+                    self._put(writer, group)
                     advance(len(group))
         writer.clear(deleted)
         for source in deleted:
             del self._held[source]
+
+    def _known_ids(self) -> Iterator[str]:
+        """IDs of the texts that the collection has; one that held no file is not made to ask."""
+        if self._held:
+            yield from self._kept.opened().ids()
 
     def _say_what_it_takes(self, to_read: Sequence[str]) -> None:
         """Before the first call of a provider: about how much it will be sent."""
@@ -238,27 +248,9 @@ class _Reconcile:
         if said := self._embedder.estimate(size // _BYTES_PER_TOKEN):
             note(said)
 
-    def _read(self, sources: Sequence[str], chunker: chunking.Chunker) -> Iterator[File | None]:
-        """Each file, or None for one that failed. The next one is read while this one is cut."""
-        with Readers() as readers:
-            for source, following in zip(sources, [*sources[1:], None], strict=True):
-                path = self._found.files[source]
-                try:
-                    sha256, document = readers.read(path)
-                except OSError as error:
-                    self._fail(source, (error.strerror or str(error)).lower())
-                    yield None
-                    continue
-                except DataError as error:
-                    self._fail(source, str(error))
-                    yield None
-                    continue
-                if following is not None:
-                    readers.begin(self._found.files[following])
-                title = " ".join(path.stem.replace("_", " ").replace("-", " ").split())
-                yield File(source, sha256, chunker.chunk(document, title), document.problems)
-
-    def _put(self, writer: Writer, files: Sequence[File]) -> None:
+    def _put(self, writer: Writer, group: Sequence[File | Failure]) -> None:
+        files = [file for file in group if isinstance(file, File)]
+        self._failed += [failure for failure in group if isinstance(failure, Failure)]
         writer.put(files, [file.source for file in files if file.source in self._held])
         for file in files:
             for problem in file.problems:

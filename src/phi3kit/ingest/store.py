@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,16 +15,21 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
+from phi3kit.ingest import lease
 from phi3kit.ingest.faults import explained, require_room
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.rows import Place, Row, passage_of, places_of
+from phi3kit.ingest.site import KEY as KEY_VARIABLE
+from phi3kit.ingest.site import Site
 from phi3kit.records import Passage
 
 if TYPE_CHECKING:
     import numpy as np
 
 KEY = "phi3kit"  # of our manifest in the collection's metadata
+FINGERPRINT = "phi3kit:index"  # of the fingerprint in the same place
 READY = "phi3kit:ready"  # of the mark that a staged collection is complete
+DEFAULT_NEIGHBORS = 16  # Chroma's, and where the index is of another kind
 _PAGE = 5000  # chunks per read: bounds memory, and SQLite's variables
 _VECTORS = 1000  # the same where vectors are read too
 
@@ -34,9 +41,9 @@ class Store:
         manifest: what the collection was built with.
     """
 
-    def __init__(self, client: Any, collection: Any, folder: Path, where: str) -> None:
+    def __init__(self, client: Any, collection: Any, site: Site, where: str) -> None:
         self._client = client
-        self._folder = folder
+        self._site = site
         self._collection = collection
         self._where = where
         self.manifest: Manifest = manifest_from(
@@ -54,7 +61,8 @@ class Store:
     @property
     def neighbors(self) -> int:
         """Links of each chunk in the index's graph (see `create_store`)."""
-        return int(self._collection.configuration_json["hnsw"]["max_neighbors"])
+        hnsw = self._collection.configuration_json.get("hnsw") or {}
+        return int(hnsw.get("max_neighbors", DEFAULT_NEIGHBORS))
 
     def query(self, vectors: np.ndarray, k: int,
               only: Sequence[str] | None = None) -> list[list[Passage]]:
@@ -99,12 +107,35 @@ class Store:
                                        strict=True):
                 yield passage_of(id_, text, meta, None)
 
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Identity of the index: hash of the embedder's identity, the chunks and their places.
 
         IDs are made from the chunks' content, so equal fingerprints find equal passages, and
-        cite them alike.
+        cite them alike. As `keep_fingerprint` left it, else from every row: seconds for a
+        hundred thousand.
         """
+        kept = (self._collection.metadata or {}).get(FINGERPRINT)
+        return str(kept) if kept else self._hash_rows()
+
+    def keep_fingerprint(self) -> None:
+        """After the last write: keep the fingerprint with the collection."""
+        if FINGERPRINT not in (self._collection.metadata or {}):
+            self._label({FINGERPRINT: self.fingerprint})
+
+    def forget_fingerprint(self) -> None:
+        """Before the first write: what is kept will no longer be so."""
+        self.__dict__.pop("fingerprint", None)
+        if FINGERPRINT in (self._collection.metadata or {}):
+            self._label({})
+
+    def _label(self, more: Mapping[str, str]) -> None:
+        """Replace the collection's metadata by our manifest and `more`."""
+        self._before_writing()
+        with explained(self._where):
+            self._collection.modify(metadata={KEY: self.manifest.as_text(), **more})
+
+    def _hash_rows(self) -> str:
         seen = sorted("\n".join((id_, *meta["places"])) for page in self._pages(["metadatas"])
                       for id_, meta in zip(page["ids"], page["metadatas"], strict=True))
         return "sha256:" + sha256_bytes("\n".join([self.manifest.fingerprint, *seen]).encode())
@@ -118,6 +149,11 @@ class Store:
                 if place is not None:
                     held[id_] = place
         return held
+
+    def ids(self) -> Iterator[str]:
+        """The ID of every chunk."""
+        for page in self._pages([]):
+            yield from page["ids"]
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows of those IDs that the collection holds."""
@@ -170,17 +206,17 @@ class Store:
         """Add rows with their vectors, float32 [len(rows), dimension]."""
         for at in self._batches(len(rows)):
             batch = rows[at]
-            require_room(self._folder, vectors[at].nbytes + sum(len(r.text) for r in batch))
+            self._before_writing(vectors[at].nbytes + sum(len(r.text) for r in batch))
             with explained(self._where):
                 self._collection.upsert(
                     ids=[row.id for row in batch], embeddings=vectors[at],
                     documents=[row.text for row in batch],
-                    metadatas=[row.metadata() for row in batch])
+                    metadatas=[_whole(row.metadata()) for row in batch])
 
     def relabel(self, rows: Sequence[Row]) -> None:
         """Bring the places of rows that are there already up to date."""
         for at in self._batches(len(rows)):
-            require_room(self._folder)
+            self._before_writing()
             with explained(self._where):
                 self._collection.update(ids=[row.id for row in rows[at]],
                                         metadatas=[row.metadata() for row in rows[at]])
@@ -188,8 +224,15 @@ class Store:
     def delete(self, ids: Sequence[str]) -> None:
         """Delete chunks by ID."""
         for at in self._batches(len(ids)):
+            self._before_writing()
             with explained(self._where):
                 self._collection.delete(ids=list(ids[at]))
+
+    def _before_writing(self, size: int = 0) -> None:
+        if isinstance(self._site, Path):
+            require_room(self._site, size)
+        else:
+            lease.require(str(self._site))
 
     def _batches(self, total: int) -> Iterator[slice]:
         size = self._client.get_max_batch_size()
@@ -210,7 +253,7 @@ class Store:
             offset += _PAGE
 
 
-def open_store(folder: Path, collection: str) -> Store:
+def open_store(site: Site, collection: str) -> Store:
     """Open a collection to read; other processes may write to it meanwhile.
 
     While one of them builds it anew this is the old one, and the new one from the moment that
@@ -219,22 +262,23 @@ def open_store(folder: Path, collection: str) -> Store:
     Raises:
         StoreError: no such store or collection, a damaged one, or one that is not ours.
     """
-    where = where_of(folder, collection)
-    if not (folder / "chroma.sqlite3").is_file():
-        raise StoreError("there is no store", where=str(folder),
+    where = where_of(site, collection)
+    if not is_there(site):
+        raise StoreError("there is no store", where=str(site),
                          mend="Run phi3kit ingest on your documents")
-    client = connect(folder)
+    client = connect(site)
     found = current(client, collection, where)
     if found is None:
         with explained(where):
-            names = sorted(held.name for held in client.list_collections())
+            names = sorted(held.name for held in client.list_collections()
+                           if not held.name.startswith(lease.PREFIX))
         have = f"; there is {', '.join(names[:5])}" if names else ""
         raise StoreError(f"there is no such collection{have}", where=where,
                          mend="Run phi3kit ingest on your documents")
-    return Store(client, found, folder, where)
+    return Store(client, found, site, where)
 
 
-def create_store(folder: Path, collection: str, manifest: Manifest, *,
+def create_store(site: Site, collection: str, manifest: Manifest, *,
                  neighbors: int | None = None) -> Store:
     """Make an empty collection; `manifest` is kept with it.
 
@@ -245,10 +289,11 @@ def create_store(folder: Path, collection: str, manifest: Manifest, *,
     Raises:
         StoreError: the name is taken or not allowed, or the folder cannot be written.
     """
-    where = where_of(folder, collection)
-    folder.mkdir(parents=True, exist_ok=True)
-    require_room(folder)
-    client = connect(folder)
+    where = where_of(site, collection)
+    if isinstance(site, Path):
+        site.mkdir(parents=True, exist_ok=True)
+        require_room(site)
+    client = connect(site)
     index: dict[str, Any] = {"space": manifest.distance}
     if neighbors is not None:
         index |= {"max_neighbors": neighbors, "ef_construction": 8 * neighbors}
@@ -256,15 +301,20 @@ def create_store(folder: Path, collection: str, manifest: Manifest, *,
         made = client.create_collection(
             collection, embedding_function=None, metadata={KEY: manifest.as_text()},
             configuration={"hnsw": index})
-    return Store(client, made, folder, where)
+    return Store(client, made, site, where)
 
 
-def exists(folder: Path, collection: str) -> bool:
+def is_there(site: Site) -> bool:
+    """Whether there is a store at all; a server is one, empty or not."""
+    return not isinstance(site, Path) or (site / "chroma.sqlite3").is_file()
+
+
+def exists(site: Site, collection: str) -> bool:
     """Whether the store has this collection."""
-    if not (folder / "chroma.sqlite3").is_file():
+    if not is_there(site):
         return False
-    with contextlib.closing(connect(folder)) as client:
-        return current(client, collection, where_of(folder, collection)) is not None
+    with contextlib.closing(connect(site)) as client:
+        return current(client, collection, where_of(site, collection)) is not None
 
 
 def current(client: Any, collection: str, where: str) -> Any | None:
@@ -283,21 +333,37 @@ def staged_name(collection: str) -> str:
     return f"phi3kit-staged-{sha256_bytes(collection.encode())[:32]}"
 
 
-def where_of(folder: Path, collection: str) -> str:
+def where_of(site: Site, collection: str) -> str:
     """The collection as messages name it."""
-    return f"{folder}, collection '{collection}'"
+    return f"{site}, collection '{collection}'"
 
 
-def connect(folder: Path) -> Any:
-    """Chroma's client of the store in `folder`, which is made if it is missing."""
-    with explained(str(folder)):
+def connect(site: Site) -> Any:
+    """Chroma's client of the store at `site`; a folder's store is made if it is missing.
+
+    Raises:
+        StoreError: the server cannot be reached, or refuses the key.
+    """
+    with explained(str(site)):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import chromadb
             from chromadb.config import Settings
         logging.getLogger("chromadb").setLevel(logging.CRITICAL)
-        return chromadb.PersistentClient(
-            path=str(folder.resolve()), settings=Settings(anonymized_telemetry=False))
+        settings = Settings(anonymized_telemetry=False)
+        if isinstance(site, Path):
+            return chromadb.PersistentClient(path=str(site.resolve()), settings=settings)
+        key = os.environ.get(KEY_VARIABLE)
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        return chromadb.HttpClient(
+            host=site.host, port=site.port, ssl=site.ssl, settings=settings,
+            headers={"x-chroma-token": key} if key else None, tenant=site.tenant,
+            database=site.database)
+
+
+def _whole(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Without what is None: a new row has nothing to take away, and servers refuse it."""
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def _rows(page: Mapping[str, Any]) -> list[Row]:

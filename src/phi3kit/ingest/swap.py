@@ -17,6 +17,7 @@ from typing import Any
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.peek import segments
+from phi3kit.ingest.site import Site
 from phi3kit.ingest.store import (
     KEY,
     READY,
@@ -24,6 +25,7 @@ from phi3kit.ingest.store import (
     connect,
     create_store,
     current,
+    is_there,
     staged_name,
     where_of,
 )
@@ -31,7 +33,7 @@ from phi3kit.ingest.store import (
 _PAGE = 5000  # chunks per read
 
 
-def stage(folder: Path, collection: str, manifest: Manifest, *, neighbors: int | None = None,
+def stage(site: Site, collection: str, manifest: Manifest, *, neighbors: int | None = None,
           ) -> Store:
     """An empty collection that will take the place of `collection`.
 
@@ -41,63 +43,64 @@ def stage(folder: Path, collection: str, manifest: Manifest, *, neighbors: int |
     Raises:
         StoreError: the folder cannot be written.
     """
-    settle(folder, collection)
-    return create_store(folder, staged_name(collection), manifest, neighbors=neighbors)
+    settle(site, collection)
+    return create_store(site, staged_name(collection), manifest, neighbors=neighbors)
 
 
-def publish(folder: Path, collection: str) -> None:
+def publish(site: Site, collection: str) -> None:
     """The staged collection is complete: it takes the place of `collection`, now.
 
     Raises:
         StoreError: the folder cannot be written; whichever of the two was current stays so.
     """
-    where = where_of(folder, collection)
-    with contextlib.closing(connect(folder)) as client, explained(where):
+    where = where_of(site, collection)
+    with contextlib.closing(connect(site)) as client, explained(where):
         staged = client.get_collection(staged_name(collection), embedding_function=None)
         staged.modify(metadata={**(staged.metadata or {}), READY: True})
-    settle(folder, collection)
+    settle(site, collection)
 
 
-def settle(folder: Path, collection: str) -> None:
+def settle(site: Site, collection: str) -> None:
     """Finish what a killed run left of a swap, or take it back.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    if not (folder / "chroma.sqlite3").is_file():
+    if not is_there(site):
         return
-    where = where_of(folder, collection)
-    with contextlib.closing(connect(folder)) as client, explained(where):
+    where = where_of(site, collection)
+    with contextlib.closing(connect(site)) as client, explained(where):
         names = [held.name for held in client.list_collections()]
         if staged_name(collection) in names:
             _settle(client, collection, names)
-    _sweep(folder)
+    if isinstance(site, Path):
+        _sweep(site)
 
 
-def require_ours(folder: Path, collection: str) -> None:
+def require_ours(site: Site, collection: str) -> None:
     """Refuse a collection that phi3kit did not build, in any version.
 
     Raises:
         StoreError: it did not.
     """
-    where = where_of(folder, collection)
-    with contextlib.closing(connect(folder)) as client:
+    where = where_of(site, collection)
+    with contextlib.closing(connect(site)) as client:
         found = current(client, collection, where)
         if found is not None and not (found.metadata or {}).get(KEY):
             manifest_from("", where)
 
 
-def sources(folder: Path, collection: str) -> set[str]:
+def sources(site: Site, collection: str) -> set[str]:
     """The documents that a collection of any version of ours holds; none if there is none.
 
     Raises:
         StoreError: it cannot be read.
     """
-    if not (folder / "chroma.sqlite3").is_file():
+    if not is_there(site):
         return set()
-    where = where_of(folder, collection)
+    where = where_of(site, collection)
     held: set[str] = set()
-    with contextlib.closing(connect(folder)) as client:
+    with contextlib.closing(connect(site)) as client:
         found = current(client, collection, where)
         if found is None:
             return held

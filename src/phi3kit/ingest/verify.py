@@ -10,10 +10,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi3kit.ingest.rows import Row
+from phi3kit.ingest.site import Site
 from phi3kit.ingest.store import Store, open_store
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar
@@ -102,7 +102,7 @@ def _among(id_: str, distance: float, near: list[tuple[str, float]]) -> bool:
     return bool(near) and near[-1][1] <= distance + _ALIKE
 
 
-def reindex(folder: Path, collection: str) -> Verified:
+def reindex(site: Site, collection: str) -> Verified:
     """Build the index anew from the vectors that are there, and take it into use when whole.
 
     Returns:
@@ -112,10 +112,10 @@ def reindex(folder: Path, collection: str) -> Verified:
     Raises:
         StoreError: the vectors cannot be read, or the folder cannot be written.
     """
-    with contextlib.closing(open_store(folder, collection)) as old:
+    with contextlib.closing(open_store(site, collection)) as old:
         total, least = old.count(), min(old.neighbors, _NEIGHBORS[-1])
         for neighbors in (links for links in _NEIGHBORS if links >= least):
-            staged = stage(folder, collection, old.manifest, neighbors=neighbors)
+            staged = stage(site, collection, old.manifest, neighbors=neighbors)
             with contextlib.closing(staged) as new:
                 with bar("building the index anew", total) as advance:
                     for rows, vectors in old.with_vectors():
@@ -124,5 +124,5 @@ def reindex(folder: Path, collection: str) -> Verified:
                 found = verify(new)
             if not found.missing:
                 break
-    publish(folder, collection)
+    publish(site, collection)
     return found

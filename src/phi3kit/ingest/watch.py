@@ -8,6 +8,7 @@ from pathlib import Path
 from phi3kit.errors import Phi3kitError
 from phi3kit.ingest.embed import open_embedder
 from phi3kit.ingest.reconcile import ingest
+from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.progress import note
 from phi3kit.records import IngestReport
 from phi3kit.settings import Settings
@@ -37,7 +38,8 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
         note("watching for changes; Ctrl-C stops")
         told = ""
         due = True  # what changed before the watch began
-        for changed in _ticks(settings.ingest.corpus, Path(settings.ingest.store)):
+        store = local_folder(site_of(settings.ingest.store))
+        for changed in _ticks(settings.ingest.corpus, store):
             if not (changed or due):
                 continue
             try:

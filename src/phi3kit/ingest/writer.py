@@ -10,11 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from phi3kit.ingest.batch import Content, File, contents_of, merged
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.rows import Place, Row
 from phi3kit.ingest.store import Store
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Writer:
@@ -50,7 +54,8 @@ class Writer:
                     self._now[place.source].add(id_)
         held = self._opened().rows(list(contents)) if contents else {}
         fresh, other = merged(contents, held, {file.source for file in files})
-        self._add(fresh, contents)
+        self._add(fresh, contents,
+                  {id_: vector for file in files for id_, vector in file.vectors.items()})
         if other:
             self._opened().relabel(other)
         for row in (*fresh, *other):
@@ -78,10 +83,17 @@ class Writer:
             self._opened().delete(list(gone))
         self.deleted += len(gone)
 
-    def _add(self, fresh: Sequence[Row], contents: dict[str, Content]) -> None:
+    def _add(self, fresh: Sequence[Row], contents: dict[str, Content],
+             vectors: dict[str, np.ndarray]) -> None:
         if not fresh:
             return
-        self._opened().add(fresh, self._embedder.encode([row.embedded for row in fresh]))
+        import numpy as np
+
+        missing = [row for row in fresh if row.id not in vectors]
+        if missing:
+            vectors |= zip((row.id for row in missing),
+                           self._embedder.encode([row.embedded for row in missing]), strict=True)
+        self._opened().add(fresh, np.stack([vectors[row.id] for row in fresh]))
         self.embedded += len(fresh)
         self.tokens += sum(contents[row.id].chunk.tokens for row in fresh)
 

@@ -50,6 +50,7 @@ class Assistant:
 
     def answer_all(
         self, questions: Sequence[str], *, batch_tokens: int, on_answers: OnAnswers | None = None,
+        histories: Sequence[Sequence[Message]] | None = None,
     ) -> list[Answer]:
         """Answer many questions at once.
 
@@ -59,12 +60,13 @@ class Assistant:
             batch_tokens: prompt tokens, padding included, that one batch may hold.
             on_answers: called with indices into `questions` and their answers as soon as
                 these are there, so that they can be kept; each index comes once.
+            histories: earlier turns for each question, as `stream` takes them.
 
         Returns:
             One answer per question, in order.
         """
         started = time.perf_counter()
-        prompts = self._prepare(questions)
+        prompts = self._prepare(questions, histories or [()] * len(questions))
         share = (time.perf_counter() - started) / max(1, len(prompts))
         answers: dict[int, Answer] = {}
 
@@ -105,7 +107,7 @@ class Assistant:
         """
         started = time.perf_counter()
         self.last = None
-        prompt = self._prepare([question], history)[0]
+        prompt = self._prepare([question], [history])[0]
         if prompt.error:
             raise DataError(prompt.error)
         if prompt.messages is None:
@@ -133,14 +135,15 @@ class Assistant:
         return full - empty
 
     def _prepare(self, questions: Sequence[str],
-                 history: Sequence[Message] = ()) -> list[_Prompt]:
+                 histories: Sequence[Sequence[Message]]) -> list[_Prompt]:
+        both = list(zip(questions, histories, strict=True))
         if self._retriever is None:
-            return [self._fit(question, None, history) for question in questions]
-        before = next((m["content"] for m in reversed(history) if m["role"] == "user"), "")
-        found = self._retriever.retrieve([f"{before}\n{q}".strip() for q in questions],
-                                         self._ask.passages, self._ask.min_similarity)
+            return [self._fit(question, None, history) for question, history in both]
+        found = self._retriever.retrieve(
+            [f"{_last_question(history)}\n{question}".strip() for question, history in both],
+            self._ask.passages, self._ask.min_similarity)
         return [self._fit(question, passages, history)
-                for question, passages in zip(questions, found, strict=True)]
+                for (question, history), passages in zip(both, found, strict=True)]
 
     def _fit(self, question: str, passages: tuple[Passage, ...] | None,
              history: Sequence[Message]) -> _Prompt:
@@ -167,6 +170,10 @@ class Assistant:
             f"the question needs {tokens} tokens, and the model has room for {max(0, room)}"))
 
 
+def _last_question(history: Sequence[Message]) -> str:
+    return next((m["content"] for m in reversed(history) if m["role"] == "user"), "")
+
+
 def open_assistant(settings: Settings, *, use_rag: bool = True) -> Assistant:
     """The assistant that `settings` describe: model, adapter, collection.
 
@@ -182,18 +189,24 @@ def open_assistant(settings: Settings, *, use_rag: bool = True) -> Assistant:
 
     # The retriever first: what it can find wrong is found in a second, not after loading.
     retriever = open_retriever(settings) if use_rag else None
-    return Assistant(_open_generator(settings), retriever, settings.ask)
+    adapter = Path(settings.ask.adapter) if settings.ask.adapter else None
+    return Assistant(open_generator(settings, adapter=adapter), retriever, settings.ask)
 
 
-def _open_generator(settings: Settings) -> Generator:
+def open_generator(settings: Settings, *, adapter: Path | None = None) -> Generator:
+    """What answers: a model in this process, or the server that `model.endpoint` names.
+
+    Raises:
+        ModelError: the model or the adapter cannot be found, loaded or combined; an adapter
+            for a server.
+    """
     if settings.model.endpoint is None:
-        from phi3kit.models.generate import open_generator
+        from phi3kit.models import generate
 
-        adapter = Path(settings.ask.adapter) if settings.ask.adapter else None
-        return open_generator(settings.model, adapter=adapter)
+        return generate.open_generator(settings.model, adapter=adapter)
     from phi3kit.models.endpoint import EndpointGenerator
 
-    if settings.ask.adapter:
+    if adapter is not None:
         raise ModelError("an adapter cannot be put on a server's model from here",
                          where="ask.adapter",
                          mend="Let the server load it and name it with --model, or leave out "

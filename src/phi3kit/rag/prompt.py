@@ -59,6 +59,14 @@ def build(
     return [{"role": "system", "content": instruction}, {"role": "user", "content": content}]
 
 
+def question_in(content: str) -> str | None:
+    """The question of a user message that `build` made with passages; None of any other."""
+    if not content.startswith(f"{_OPENING}\n[1] ") or not content.endswith(f"\n{_ANSWER}"):
+        return None
+    _, found, question = content.removesuffix(f"\n{_ANSWER}").rpartition(f"\n{_QUESTION} ")
+    return question if found else None
+
+
 def is_abstention(text: str) -> bool:
     """Whether an answer begins by saying that it does not know.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from phi3kit.errors import StoreError
@@ -47,10 +46,6 @@ class Retriever:
             is told with one that passes.
         reranker: orders anew what stands first in the ranking.
 
-    Attributes:
-        fingerprint: identity of what is searched and how: chunks, embedder, mode, filters
-            and reranker.
-
     Raises:
         StoreError: no passage passes the filters.
     """
@@ -64,10 +59,13 @@ class Retriever:
         self._mode = mode
         self._places = _passing(store, filters)
         self._reranker = reranker
-        self.fingerprint = "+".join((
-            store.fingerprint(), *(() if lexical is None else (mode,)),
-            *(filters.texts if filters else ()),
-            *((reranker.fingerprint,) if reranker else ())))
+        self._how = (*(() if lexical is None else (mode,)), *(filters.texts if filters else ()),
+                     *((reranker.fingerprint,) if reranker else ()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of what is searched and how: chunks, embedder, mode, filters, reranker."""
+        return "+".join((self._store.fingerprint, *self._how))
 
     def retrieve(
         self, questions: Sequence[str], k: int, min_similarity: float,
@@ -198,12 +196,14 @@ def open_retriever(settings: Settings) -> Retriever:
         ModelError: the embedder or the reranker cannot be loaded.
     """
     from phi3kit.ingest.embed import open_embedder
+    from phi3kit.ingest.site import local_folder, site_of
     from phi3kit.ingest.store import open_store
 
     wanted = settings.ingest
     # First, for it costs nothing: what is wrong with them is said before anything is loaded.
     filters = read_filters(settings.ask.filters) if settings.ask.filters else None
-    store = open_store(Path(wanted.store), wanted.collection)
+    site = site_of(wanted.store)
+    store = open_store(site, wanted.collection)
     where = f"{wanted.store}, collection '{wanted.collection}'"
     if store.count() == 0:
         raise StoreError("the collection is empty", where=where,
@@ -223,8 +223,8 @@ def open_retriever(settings: Settings) -> Retriever:
         return Retriever(store, embedder, filters=filters, reranker=reranker)
     from phi3kit.rag.lexical import open_index
 
-    folder = Path(wanted.store) / f"{wanted.collection}.words"
-    lexical = open_index(folder, store.fingerprint(), store.passages())
+    folder = local_folder(site) / f"{wanted.collection}.words"
+    lexical = open_index(folder, store.fingerprint, store.passages())
     return Retriever(store, embedder, lexical=lexical, mode=mode, filters=filters,
                      reranker=reranker)
 

@@ -12,9 +12,23 @@ from phi3kit.records.advise import (
 )
 from phi3kit.records.ask import Answer, Citation, Unsupported
 from phi3kit.records.common import OPTIONS, Failure, Interval, Message, Option, as_json
-from phi3kit.records.compare import ArmSummary, Comparison, Difference, Question, Row, Verdict
+from phi3kit.records.compare import (
+    ARMS,
+    Arm,
+    ArmSummary,
+    Comparison,
+    Diagnosis,
+    Difference,
+    FormShare,
+    Harm,
+    Judged,
+    Question,
+    Row,
+    Verdict,
+)
 from phi3kit.records.dataset import (
     Conflict,
+    DataDigest,
     DatasetCheck,
     DatasetSize,
     DatasetSplit,
@@ -28,9 +42,18 @@ from phi3kit.records.dataset import (
     Span,
     SynthReport,
 )
+from phi3kit.records.export import TARGETS, ExportReport, ExportStage, Target
 from phi3kit.records.finetune import TrainReport
 from phi3kit.records.ingest import Fidelity, IngestReport, Passage
-from phi3kit.records.plan import Check, MemoryPlan, TimePlan
+from phi3kit.records.plan import (
+    Calibration,
+    CalibrationRow,
+    Check,
+    MemoryPlan,
+    PlanChange,
+    TimePlan,
+    TrainingPlan,
+)
 from phi3kit.records.retrieval import (
     CalibrationReport,
     ModeDifference,
@@ -41,24 +64,36 @@ from phi3kit.records.retrieval import (
 )
 
 __all__ = [
+    "ARMS",
     "OPTIONS",
+    "TARGETS",
     "Advice",
     "Answer",
+    "Arm",
     "ArmSummary",
+    "Calibration",
     "CalibrationReport",
+    "CalibrationRow",
     "Check",
     "Citation",
     "Comparison",
     "Conflict",
     "Cost",
+    "DataDigest",
     "DatasetCheck",
     "DatasetSize",
     "DatasetSplit",
+    "Diagnosis",
     "Difference",
+    "ExportReport",
+    "ExportStage",
     "Failure",
     "Fidelity",
+    "FormShare",
+    "Harm",
     "IngestReport",
     "Interval",
+    "Judged",
     "KnownAnswers",
     "LabelCounts",
     "Leak",
@@ -72,6 +107,7 @@ __all__ = [
     "ModeDifference",
     "Option",
     "Passage",
+    "PlanChange",
     "Question",
     "RaftReport",
     "Reason",
@@ -83,10 +119,12 @@ __all__ = [
     "Settle",
     "Span",
     "SynthReport",
+    "Target",
     "ThresholdEffect",
     "ThresholdPoint",
     "TimePlan",
     "TrainReport",
+    "TrainingPlan",
     "Unsupported",
     "Verdict",
     "as_json",

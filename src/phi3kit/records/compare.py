@@ -8,10 +8,22 @@ from typing import Any, Literal
 
 from phi3kit.records.common import Interval, Option
 
+Arm = Literal["base", "few-shot", "rag", "oracle-rag", "full-context", "finetune", "bolted-on",
+              "both"]
+ARMS: tuple[Arm, ...] = ("base", "few-shot", "rag", "oracle-rag", "full-context", "finetune",
+                         "bolted-on", "both")
+"""Whatever can answer in a comparison. Those that are an `Option` can win; the others are
+diagnostic: they tell why."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A held-out question. `answers` is empty when it is unanswerable."""
+    """A held-out question. `answers` is empty when it is unanswerable.
+
+    Attributes:
+        format: name of the form that an answer must have, in the file `compare.formats`.
+        terms: expressions that a good answer uses.
+    """
 
     id: str
     question: str
@@ -19,6 +31,8 @@ class Question:
     source_ids: tuple[str, ...] = ()
     answerable: bool = True
     kind: str = ""
+    format: str = ""
+    terms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +43,7 @@ class Row:
         cluster: the source document that the question is grouped under in the statistics.
         metrics: score by metric name, 0 to 1; an error scores 0 everywhere.
         error: why there is no answer; "" when there is one.
+        unsupported: numbers of the answer that stand in none of the passages behind it.
     """
 
     arm: str
@@ -48,6 +63,7 @@ class Row:
     seconds: float
     metrics: Mapping[str, float]
     error: str = ""
+    unsupported: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +97,91 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What a diagnostic arm tells about an arm that can win.
+
+    Attributes:
+        arm: the diagnostic one; `against` is the one that it is held against.
+        difference: `arm` minus `against` on the deciding metric, paired by question.
+        finding: what follows, as a key: "mend_retrieval", "tuning", …; "unclear" when the
+            interval does not tell.
+        sentence: the finding in words, with its figures.
+    """
+
+    arm: Arm
+    against: Option
+    difference: Interval
+    finding: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class FormShare:
+    """How much of a tuned arm's lead over an untuned one is form.
+
+    Attributes:
+        lead: `a` minus `b` in token F1, which punishes words around a right answer.
+        without_form: the same with each answer cut to its best-matching span.
+        contains: `a` minus `b` in how often the right answer stands in the output.
+        form: `lead` minus `without_form`, per question: the part that the form makes.
+        share: `form` over `lead`, 0 to 1; None where `a` does not lead beyond doubt.
+        sentence: that in words.
+    """
+
+    a: Option
+    b: Option
+    lead: Interval
+    without_form: Interval
+    contains: Interval
+    form: Interval
+    share: float | None
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Harm:
+    """What an arm does that it should not.
+
+    Attributes:
+        known: general questions that the base answers right; 0 without such questions.
+        forgotten: share of them that the arm no longer answers right; None without any.
+        answered_unanswerable: share of the unanswerable questions that it answers all the same.
+        fabricated_citations: share of its answers from passages that cite one which is not
+            there; None where it is shown none.
+        unsupported_numbers: share of them with a number that none of its passages has.
+    """
+
+    arm: Option
+    known: int
+    forgotten: Interval | None
+    answered_unanswerable: Interval | None
+    fabricated_citations: Interval | None
+    unsupported_numbers: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A judge's preferences between two arms; every pair of answers is shown in both orders.
+
+    Attributes:
+        wins_a, wins_b: questions on which both orders agree.
+        ties: questions on which the judge sees none ahead, or contradicts itself.
+        inconsistent: those of the ties that are contradictions.
+        failures: questions on which it gave no verdict; they are in none of the others.
+        preference: mean of 1 (a), 0 (tie) and -1 (b); None when all failed.
+    """
+
+    a: Option
+    b: Option
+    wins_a: int
+    wins_b: int
+    ties: int
+    inconsistent: int
+    failures: int
+    preference: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the comparison says.
 
@@ -109,6 +210,10 @@ class Comparison:
     Attributes:
         conditions: what all arms shared (checkpoint, quantisation, template, decoding,
             index), as asserted at run time.
+        arms: those that can win; `diagnostics` are the others, and `diagnoses` what they tell.
+        forms: for each tuned arm against each untuned one.
+        notes: what has to be known to read it, such as an adapter's training.
+        rows: of every arm, the diagnostic ones too.
     """
 
     run: str
@@ -122,3 +227,9 @@ class Comparison:
     reused_rows: int = 0
     seconds: float = 0.0
     rows: tuple[Row, ...] = field(default=(), repr=False)
+    diagnostics: tuple[ArmSummary, ...] = ()
+    diagnoses: tuple[Diagnosis, ...] = ()
+    forms: tuple[FormShare, ...] = ()
+    harms: tuple[Harm, ...] = ()
+    judged: tuple[Judged, ...] = ()
+    notes: tuple[str, ...] = ()

@@ -168,6 +168,28 @@ class DatasetCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class DataDigest:
+    """What a training saw of its examples before it began.
+
+    Attributes:
+        examples: that it trained on.
+        copies: those of them that repeat an earlier one, but for blanks; `near_copies`: nearly.
+        conflicts: examples with the prompt of another one and a different answer.
+        questions: held-out questions that leakage was looked for with.
+        leaks: what is left of it: examples that ask a held-out question are not trained on.
+    """
+
+    examples: int
+    lengths: Lengths
+    copies: int
+    near_copies: int
+    conflicts: int
+    questions: int
+    leaks: tuple[Leak, ...]
+    labels: tuple[LabelCounts, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetSplit:
     """A file of examples, cut in two.
 
@@ -218,6 +240,7 @@ class SynthReport:
         tried: passages that the model was asked to write a question about.
         dropped: pairs by the filter that dropped them, in the order of the filters.
         reused: of `tried`, those that an earlier call had done.
+        failed: attempts at which the model failed; the same command tries them again.
     """
 
     file: str
@@ -226,3 +249,4 @@ class SynthReport:
     tried: int
     dropped: Mapping[str, int]
     reused: int
+    failed: int = 0

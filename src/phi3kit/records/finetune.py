@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from phi3kit.records.common import Failure
+from phi3kit.records.dataset import DataDigest
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class TrainReport:
         losses: mean loss per optimizer step, in order.
         final_loss: mean over the trained tokens of the last tenth of the steps.
         peak_memory_bytes: peak resident memory (CPU) or allocated memory (CUDA).
+        data: what was found in the examples before training; None in runs of before that.
     """
 
     run: str
@@ -44,3 +46,4 @@ class TrainReport:
     peak_memory_bytes: int
     reused: bool = False
     variants: tuple[str, ...] = ()
+    data: DataDigest | None = None

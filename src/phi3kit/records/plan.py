@@ -6,14 +6,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from phi3kit.records.common import Failure
+from phi3kit.records.dataset import DatasetSize
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChange:
+    """A change of flags that makes a step smaller.
+
+    Attributes:
+        flags: as `phi3kit plan` takes them.
+        saves: bytes.
+        total: bytes that the step takes with it.
+        fits: whether that fits the card.
+    """
+
+    flags: str
+    saves: int
+    total: int
+    fits: bool
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """Memory of one training step, by part, in bytes, and the cards that hold it.
 
     Attributes:
-        parts: weights, adapter, gradients, optimizer, activations, overhead.
-        gpus: number of GPUs needed by card size in GB; None when no number of them does.
+        parts: weights, adapter, gradients, optimizer, copies, activations, overhead; as
+            expected. `low` and `high` have the same parts.
+        total: of `parts`.
+        gpus: number of GPUs needed by card size in GB, as expected; None when no number of
+            them does. `gpus_low` and `gpus_high` go by the parts of that end.
+        advice: what to change when it does not fit, in words; `changes` has the figures.
         assumptions: what the figures rest on, one sentence each.
         largest_batch: most rows of `context` tokens that fit the card; None when not even one
             does, or no card was named.
@@ -28,9 +52,14 @@ class MemoryPlan:
     batch: int
     parts: Mapping[str, int]
     total: int
+    low: Mapping[str, int]
+    high: Mapping[str, int]
     gpus: Mapping[str, int | None]
+    gpus_low: Mapping[str, int | None]
+    gpus_high: Mapping[str, int | None]
     fits: bool | None
     advice: tuple[str, ...]
+    changes: tuple[PlanChange, ...]
     assumptions: tuple[str, ...]
     largest_batch: int | None = None
     longest_context: int | None = None
@@ -55,6 +84,74 @@ class TimePlan:
     how: str
     cost: Mapping[str, float] | None = None
     assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """Everything that `plan` says of a training.
+
+    Attributes:
+        plans: a method each.
+        times: of the same methods, in their order; empty when no dataset was asked for.
+        dataset: what the times are for.
+        memory_gb: of the user's card; None when none was named.
+        card: its name, when it was named by it.
+        price: of an hour.
+    """
+
+    plans: tuple[MemoryPlan, ...]
+    times: tuple[TimePlan, ...] = ()
+    dataset: DatasetSize | None = None
+    memory_gb: float | None = None
+    card: str = ""
+    price: float | None = None
+
+    @property
+    def nothing_fits(self) -> bool:
+        """Whether a card was named and no method fits it."""
+        return self.memory_gb is not None and not any(item.fits for item in self.plans)
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRow:
+    """What was planned for one training run beside what it took.
+
+    Attributes:
+        run: its folder.
+        context, batch: tokens per row and rows of its fullest forward pass, padding included.
+        memory_error: (planned - peak) / peak; resident memory on a CPU, allocated on a GPU.
+        time_error: the same of the seconds; None where nothing predicts them.
+    """
+
+    run: str
+    model: str
+    method: Literal["full", "lora", "qlora"]
+    rank: int
+    context: int
+    batch: int
+    checkpointing: bool
+    device: str
+    planned_bytes: int
+    peak_bytes: int
+    memory_error: float
+    planned_seconds: float | None
+    seconds: float
+    time_error: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The plan against training runs.
+
+    Attributes:
+        largest_memory_error: the row's that is farthest off; None without rows.
+        skipped: runs that cannot be compared, and why.
+    """
+
+    rows: tuple[CalibrationRow, ...]
+    largest_memory_error: float | None
+    largest_time_error: float | None
+    skipped: tuple[Failure, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,77 @@
+"""Where a store is: in a folder, or on a Chroma server."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from phi3kit.errors import SettingsError
+from phi3kit.files import sha256_bytes
+from phi3kit.models.packaged import cache_folder
+
+# The token that a server asks for, Chroma Cloud's too. It is sent and never written.
+KEY = "CHROMA_API_KEY"
+
+_WHERE = "ingest.store"
+_NAME = re.compile(r"[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A Chroma server: `chroma run`, or one that speaks its API.
+
+    Attributes:
+        tenant: whose databases; `database`: which of them.
+    """
+
+    host: str
+    port: int
+    ssl: bool
+    tenant: str = "default_tenant"
+    database: str = "default_database"
+
+    def __str__(self) -> str:
+        path = ("" if (self.tenant, self.database) == ("default_tenant", "default_database")
+                else f"/{self.tenant}/{self.database}")
+        return f"http{'s' if self.ssl else ''}://{self.host}:{self.port}{path}"
+
+
+Site = Path | Server
+
+
+def site_of(text: str) -> Site:
+    """The store that `ingest.store` names: a folder, or http(s)://host:port[/tenant/database].
+
+    Raises:
+        SettingsError: a URL that names no server, or carries a password.
+    """
+    if "://" not in text:
+        return Path(text)
+    parts = urlsplit(text)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    path = [part for part in parts.path.split("/") if part]
+    if (parts.scheme not in ("http", "https") or not parts.hostname or port == 0
+            or len(path) not in (0, 2) or not all(map(_NAME.fullmatch, path))
+            or parts.query or parts.fragment):
+        raise SettingsError(f"'{text}' is no URL of a Chroma server", where=_WHERE,
+                            mend="Give http://host:8000 or https://host:443/tenant/database")
+    if parts.username or parts.password:
+        raise SettingsError("the URL carries a password", where=_WHERE,
+                            mend=f"Keys come from the environment: set {KEY}")
+    ssl = parts.scheme == "https"
+    return Server(parts.hostname, port or (443 if ssl else 8000), ssl, *path)
+
+
+def local_folder(site: Site) -> Path:
+    """Where this machine keeps what belongs to the store: its own folder, or one in the cache.
+
+    On a server that is the index of words alone.
+    """
+    if isinstance(site, Path):
+        return site
+    return cache_folder() / "servers" / sha256_bytes(str(site).encode())[:32]
