@@ -45,11 +45,47 @@ def test_check_names_format_faults_and_leaks_and_draws_the_mask(run_cli, tiny_ph
         assert [s["trained"] for s in mask["spans"]].count(True) == 1
 
 
-def test_finetune_says_what_it_trains_on(run_cli, tiny_phi3, tmp_path):
-    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"}] * 3)
-    done = run_cli("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--epochs", "1")
+def test_finetune_looks_first_and_writes_down_what_it_saw(run_cli, tiny_phi3, tmp_path):
+    rows = [{"question": "Who keeps the seal?", "answer": "the keeper"}] * 3
+    rows += [{"question": "Who keeps the seal?", "answer": "nobody"},
+             {"question": "Who opens the north gate?", "answer": "the smith"},
+             {"question": "Long? " * 400, "answer": "yes"}]
+    write(tmp_path / "t.jsonl", rows)
+    write(tmp_path / "q.jsonl", [{"id": "q1", "question": "Who opens the gate north?",
+                                  "answers": ["the smith"]}])
+    (tmp_path / "phi3kit.yaml").write_text(
+        "compare: {questions: q.jsonl}\nfinetune: {max_tokens: 128}\n")
+    args = ("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--epochs", "1")
+    done = run_cli(*args, "--json")
     assert done.returncode == 0, done.stderr
-    assert "3 examples of" in done.stderr and "2 are exact copies" in done.stderr
+    report = json.loads(done.stdout)
+    data = report["data"]
+    assert (data["copies"], data["near_copies"], data["conflicts"]) == (2, 0, 4)
+    assert [(leak["line"], leak["how"]) for leak in data["leaks"]] == [(5, "near")]
+    assert data["lengths"]["cut"] == 1 and data["lengths"]["limit"] == 128
+    assert data["lengths"]["lost"] == data["lengths"]["most"] - 128 > 0
+    said = done.stderr
+    assert "1 are longer than 128 and lose" in said and "2 exact and 0 near copies; 4 have" in said
+    assert said.index("exact and") < said.index("training")  # before, not after
+    again = run_cli(*args)
+    assert "reused" in again.stdout and "1 close to a held-out question" in again.stdout
+
+
+def test_finetune_strict_stops_before_it_trains(run_cli, tiny_phi3, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"}] * 3, tail="{oops\n")
+    args = ("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--epochs", "1")
+    stopped = run_cli(*args, "--strict")
+    assert stopped.returncode == 1 and "t.jsonl:4" in stopped.stderr
+    assert "--strict" in stopped.stderr and not (tmp_path / "runs").exists()
+    assert run_cli(*args).returncode == 0  # without it, the others are trained on
+    assert run_cli(*args, "--strict").returncode == 1  # a finished run is no way around it
+    # What only the tokenizer can tell stops it as well.
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"},
+                                 {"question": "Who?", "answer": "me and " * 400}])
+    (tmp_path / "phi3kit.yaml").write_text("finetune: {max_tokens: 128}\n")
+    too_long = run_cli(*args, "--strict")
+    assert too_long.returncode == 1 and "t.jsonl:2" in too_long.stderr
+    assert len(list(tmp_path.rglob("adapter"))) == 1
 
 
 def test_mistakes_are_one_line(run_cli):
@@ -116,6 +152,42 @@ def test_synth_keeps_what_holds_counts_the_rest_and_goes_on(cranes: Path, run_cl
         assert (rows.read_text(), (cranes / "s.jsonl").read_text()) == (whole, first)
         other = run_cli(*args, "--generator", server.url, "--seed", "5", "--force", cwd=cranes)
         assert other.returncode == 1 and "begun with another seed" in other.stderr
+
+
+@pytest.mark.model
+def test_synth_drops_what_the_passage_does_not_say_and_what_it_did_not_help(
+        cranes: Path, run_cli, monkeypatch):
+    def answer(self: Any, body: dict[str, Any]) -> str:
+        said = body["messages"][-1]["content"]
+        if "Write one question" in said and "east crane" in said:
+            return "Question: What does the east crane lift?\nAnswer: 99 tonnes"
+        if "south crane lift?\nAnswer:" in said:  # with the passage
+            return "It lifts a boat."
+        return reply(body)
+
+    monkeypatch.setattr(speaks_openai._Handler, "_answer", answer)
+    args = ("dataset", "synth", "--out", "s.jsonl", "--count", "1", "--model", "m", "--json")
+    with chat_server() as server:
+        server.orders += [400, 400, 400]  # three of the four passages, once
+        first = json.loads(run_cli(*args, "--generator", server.url, cwd=cranes).stdout)
+        (cranes / "s.jsonl").unlink(missing_ok=True)
+        done = run_cli(*args[:5], "9", *args[6:], "--generator", server.url, cwd=cranes)
+        # A question that is held out later is no longer among the pairs.
+        write(cranes / "q.jsonl", [{"id": "q", "question": "What does the NORTH crane lift",
+                                    "answers": ["11 tonnes"]}])
+        late = run_cli(*args, "--force", "--questions", "q.jsonl", "--generator", server.url,
+                       cwd=cranes)
+    report = json.loads(done.stdout)
+    assert first["failed"] == 3 and report["failed"] == 0
+    rows = [json.loads(line) for line in (cranes / "s.jsonl.rows").read_text().splitlines()[1:]]
+    assert len(rows) == report["tried"] == 12  # what had failed was tried again
+    again = "asked before or held out"
+    assert {(row["source"][5:-3], row["dropped"]) for row in rows} == {
+        ("north", ""), ("north", again), ("west", "not parseable"),
+        ("east", "answer not in the passage"), ("south", again),
+        ("south", "not answered right with the passage")}
+    assert late.returncode == 1 and json.loads(late.stdout)["pairs"] == 0
+    assert not (cranes / "s.jsonl").exists()
 
 
 @pytest.mark.model

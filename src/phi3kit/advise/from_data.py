@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phi3kit.advise.at_hand import AtHand
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import Failure, Measured
 from phi3kit.settings import Settings
-
-if TYPE_CHECKING:
-    from phi3kit.dataset.pairs import Pair
-
-# Letters a token, in English text and for chat models; and the tokens of roles, turn ends and the
-# instruction, with which the sample's examples come to the 68 that training counted.
-_LETTERS, _MARKS = 4, 45
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +63,7 @@ def from_data(settings: Settings, *, corpus: Sequence[str] = (), dataset: str = 
     from phi3kit.advise.measure.findings import Findings
     from phi3kit.advise.measure.measure import measure_corpus
     from phi3kit.dataset.pairs import read_dataset
+    from phi3kit.dataset.size import mean_tokens
 
     # The examples first: a name that is wrong is said before the documents take their time.
     examples = read_dataset(Path(dataset)) if dataset else None
@@ -82,12 +76,6 @@ def from_data(settings: Settings, *, corpus: Sequence[str] = (), dataset: str = 
         findings += measure_corpus(documents, asked)
     if examples is not None:
         failures += examples.failures
-        at_hand = replace(at_hand, example_tokens=_tokens(examples.pairs))
+        at_hand = replace(at_hand, example_tokens=mean_tokens(examples.examples, settings))
         findings += measure_examples(examples, documents)
     return FromData(at_hand, findings.measured, findings.unmeasured, tuple(failures))
-
-
-def _tokens(pairs: Sequence[Pair]) -> float:
-    """Mean tokens of an example with the turns' marks, by the rule of four characters a token."""
-    letters = sum(len(pair.request) + len(pair.answer) for pair in pairs) / max(1, len(pairs))
-    return letters / _LETTERS + _MARKS

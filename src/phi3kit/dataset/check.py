@@ -9,14 +9,12 @@ from typing import Any
 from phi3kit.dataset import lengths
 from phi3kit.dataset.balance import label_balance
 from phi3kit.dataset.copies import contradictions, near_copies
-from phi3kit.dataset.encode import Encoded
 from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
 from phi3kit.dataset.leakage import find_leaks
 from phi3kit.dataset.pairs import Pair, as_pair, same_key
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import SettingsError
-from phi3kit.progress import note
 from phi3kit.records import Conflict, DatasetCheck, Failure, KnownAnswers, Message, Repeat
 from phi3kit.settings import Settings
 
@@ -60,34 +58,6 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         labels=label_balance(kept),
         masks=lengths.pictures(tokenizer, measured, PICTURES),
         known=_known(settings, trained) if base else None, notes=tuple(notes))
-
-
-def tell(settings: Settings, examples: Sequence[Example], rows: Sequence[Encoded]) -> None:
-    """Say in a few lines on stderr what is about to be trained on, without the slow parts.
-
-    Args:
-        examples: those that are trained on; held-out questions are out of them already.
-        rows: the same, encoded.
-    """
-    pairs = [as_pair(example) for example in examples]
-    copies = len(pairs) - len({same_key(pair) for pair in pairs})
-    against = len(conflicts(examples))
-    sizes = sorted(len(row.input_ids) for row in rows)
-    note(f"{len(rows):,} examples of {sizes[0]:,} to {sizes[-1]:,} tokens (median "
-         f"{lengths.percentile(sizes, 0.5):,.0f}); the loss is on "
-         f"{sum(row.trained for row in rows) / sum(sizes):.0%} of the tokens")
-    if copies or against:
-        note(f"{copies:,} are exact copies, {against:,} have the prompt of another and a "
-             "different answer: phi3kit dataset check shows which")
-    _, questions = named_files(settings)
-    leaks = find_leaks(examples, read_held_out(questions), near=False)
-    if leaks:
-        note(f"{len({leak.line for leak in leaks}):,} share 13 words in a row with held-out "
-             "questions: phi3kit dataset check shows which")
-    for found in label_balance(examples):
-        most, least = max(found.counts.values()), min(found.counts.values())
-        note(f"{len(found.counts)} labels{f' of {found.kind}' if found.kind else ''}, the most "
-             f"frequent {most:,} times, the rarest {least:,}")
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:

@@ -15,6 +15,7 @@ from typing import Any
 from phi3kit.dataset.tables import Record, read_records
 from phi3kit.errors import DataError
 from phi3kit.files import sha256_file
+from phi3kit.rag.prompt import question_in
 from phi3kit.records import Failure, Message
 
 Turns = list[Message]
@@ -42,6 +43,18 @@ class Example:
         """The user's only turn; None when there are several."""
         asked = [m["content"] for m in self.messages if m["role"] == "user"]
         return asked[0] if len(asked) == 1 else None
+
+    @property
+    def asked(self) -> list[str]:
+        """What each of the user's turns asks, without the passages that `ask` would show."""
+        return [question_in(m["content"]) or m["content"]
+                for m in self.messages if m["role"] == "user"]
+
+    @property
+    def has_passages(self) -> bool:
+        """Whether a turn of the user shows passages as `ask` does."""
+        return any(m["role"] == "user" and question_in(m["content"]) is not None
+                   for m in self.messages)
 
     @property
     def system(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 
 from phi3kit.dataset.examples import Example
 from phi3kit.records import Failure
+
+_APART = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def without_held_out(examples: Sequence[Example], questions: dict[str, str], *,
     kept: list[Example] = []
     leaked: list[Failure] = []
     for example in examples:
-        asked = (normalise(m["content"]) for m in example.messages if m["role"] == "user")
+        asked = map(normalise, example.asked)
         at = next((questions[text] for text in asked if text in questions), None)
         if at is None:
             kept.append(example)
@@ -74,4 +77,4 @@ def without_held_out(examples: Sequence[Example], questions: dict[str, str], *,
 def normalise(text: str) -> str:
     """Letters and digits in lower case, compatibility forms folded, single spaces between."""
     folded = unicodedata.normalize("NFKC", text).casefold()
-    return " ".join("".join(c if c.isalnum() else " " for c in folded).split())
+    return _APART.sub(" ", folded).strip()

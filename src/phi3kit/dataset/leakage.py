@@ -41,7 +41,7 @@ def find_leaks(examples: Sequence[Example], questions: Sequence[HeldOut], *,
 
 def leaked_ids(questions: Sequence[Question], examples: Iterable[Example]) -> list[str]:
     """Ids of the questions that a user's turn of some example asks in the same words."""
-    asked = {normalise(text) for example in examples for text in _asked(example)}
+    asked = {normalise(text) for example in examples for text in example.asked}
     return [question.id for question in questions if normalise(question.question) in asked]
 
 
@@ -83,7 +83,7 @@ def _exact(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
     for number, question in enumerate(questions):
         by_text[normalise(question.question)].append(number)
     return {(at, asked): "exact" for at, example in enumerate(examples)
-            for text in _asked(example) for asked in by_text.get(normalise(text), ())}
+            for text in example.asked for asked in by_text.get(normalise(text), ())}
 
 
 def _shared_runs(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
@@ -104,7 +104,7 @@ def _shared_runs(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _
 
 
 def _near(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
-    turns = [(at, text) for at, example in enumerate(examples) for text in _asked(example)]
+    turns = [(at, text) for at, example in enumerate(examples) for text in example.asked]
     if not questions or not turns:
         return {}
     sets = [_words(question.question) for question in questions]
@@ -123,7 +123,3 @@ def _near(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
 
 def _words(text: str) -> set[str]:
     return set(normalise(text).split())
-
-
-def _asked(example: Example) -> list[str]:
-    return [m["content"] for m in example.messages if m["role"] == "user"]

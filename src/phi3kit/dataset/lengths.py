@@ -50,8 +50,7 @@ def measure(tokenizer: Any, examples: Sequence[Example], chats: Sequence[Sequenc
         except DataError as error:
             too_long.append(Failure(f"{where}:{example.line}", str(error)))
             continue
-        whole = _length(tokenizer, chat) if row.cut else len(row.input_ids)
-        rows.append((example.line, whole, row))
+        rows.append((example.line, _whole(tokenizer, chat, row), row))
     return Measured(tuple(rows), tuple(too_long))
 
 
@@ -60,18 +59,34 @@ def stop_ids(tokenizer: Any) -> list[int]:
     return stop_token_ids(tokenizer, SimpleNamespace(config=None))
 
 
+def of_rows(tokenizer: Any, chats: Sequence[Sequence[Message]], rows: Sequence[Encoded],
+            limit: int, model: str) -> Lengths:
+    """The lengths of examples that are encoded already; only what is cut is counted anew.
+
+    Args:
+        rows: at least one; `chats` are theirs.
+    """
+    return figures([(_whole(tokenizer, chat, row), row)
+                    for chat, row in zip(chats, rows, strict=True)], limit, model)
+
+
 def summary(measured: Measured, limit: int, model: str) -> Lengths | None:
     """The lengths in figures; None when no example fits."""
     if not measured.rows:
         return None
-    lengths = sorted(whole for _, whole, _ in measured.rows)
-    tokens = sum(len(row.input_ids) for _, _, row in measured.rows)
-    cut = [(whole, len(row.input_ids)) for _, whole, row in measured.rows if row.cut]
+    return figures([(whole, row) for _, whole, row in measured.rows], limit, model)
+
+
+def figures(rows: Sequence[tuple[int, Encoded]], limit: int, model: str) -> Lengths:
+    """The figures of rows, at least one, with their tokens before anything was cut."""
+    lengths = sorted(whole for whole, _ in rows)
+    tokens = sum(len(row.input_ids) for _, row in rows)
+    cut = [(whole, len(row.input_ids)) for whole, row in rows if row.cut]
     return Lengths(
         least=lengths[0], median=median(lengths), p95=percentile(lengths, 0.95),
         most=lengths[-1], limit=limit, cut=len(cut),
         lost=sum(whole - left for whole, left in cut),
-        trained=sum(row.trained for _, _, row in measured.rows) / tokens, model=model)
+        trained=sum(row.trained for _, row in rows) / tokens, model=model)
 
 
 def percentile(ordered: Sequence[int], share: float) -> float:
@@ -105,6 +120,9 @@ def _picture(tokenizer: Any, line: int, row: Encoded) -> MaskPicture:
     return MaskPicture(line, len(row.input_ids), row.trained, row.cut, tuple(spans))
 
 
-def _length(tokenizer: Any, chat: Sequence[Message]) -> int:
+def _whole(tokenizer: Any, chat: Sequence[Message], row: Encoded) -> int:
+    """Tokens of an example before anything was cut."""
+    if not row.cut:
+        return len(row.input_ids)
     text = render(tokenizer, chat, generation=False)
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -29,13 +29,18 @@ class Dataset:
     Attributes:
         pairs: the different ones, ordered by text, so that no measure depends on the
             order of the lines.
-        usable: how many the file holds, copies included.
+        examples: those that can be used, copies included, in the file's order.
         failures: what could not be used.
     """
 
     pairs: tuple[Pair, ...]
-    usable: int
+    examples: tuple[Example, ...]
     failures: tuple[Failure, ...] = ()
+
+    @property
+    def usable(self) -> int:
+        """How many examples can be used, copies included."""
+        return len(self.examples)
 
 
 def read_dataset(path: Path) -> Dataset:
@@ -51,7 +56,7 @@ def read_dataset(path: Path) -> Dataset:
         key = same_key(pair)
         # Of copies that differ in their sources or blanks, the same one whatever the order.
         pairs[key] = min(pairs.get(key, pair), pair, key=lambda p: (-len(p.source_ids), p))
-    return Dataset(tuple(sorted(pairs.values())), len(read.examples), read.failures)
+    return Dataset(tuple(sorted(pairs.values())), read.examples, read.failures)
 
 
 def as_pair(example: Example) -> Pair:

@@ -51,12 +51,14 @@ def chats(examples: Sequence[Example], ask: AskSettings, *, seed: int, share: fl
 def with_passages(examples: Sequence[Example], share: float, *, seed: int) -> list[int]:
     """Which examples get passages: `share` of those with one question, evenly over kinds.
 
+    An example that carries passages already gets no others.
+
     Returns:
         Ascending indices; the same for the same examples, share and seed.
     """
     by_kind: defaultdict[str, list[int]] = defaultdict(list)
     for index, example in enumerate(examples):
-        if example.question is not None:
+        if example.question is not None and not example.has_passages:
             by_kind[example.kind].append(index)
     order: list[int] = []
     for kind in sorted(by_kind):

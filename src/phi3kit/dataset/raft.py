@@ -106,9 +106,12 @@ def _look_up(retriever: Retriever, settings: Settings, examples: Sequence[Exampl
              failures: list[Failure], *, where: str) -> list[_Found]:
     single = []
     for example in examples:
+        place = f"{where}:{example.line}"
         if example.question is None:
-            failures.append(Failure(f"{where}:{example.line}", "a chat of several turns: only "
-                                                               "single questions get passages"))
+            failures.append(Failure(place, "a chat of several turns: only single questions get "
+                                           "passages"))
+        elif example.has_passages:
+            failures.append(Failure(place, "it carries passages already"))
         else:
             single.append(example)
     ask = settings.ask

@@ -7,11 +7,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from phi3kit.dataset.examples import read_examples
+from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError
-from phi3kit.records import DatasetSize, Message
+from phi3kit.records import DatasetSize, Failure, Message
 from phi3kit.settings import Settings
 
 # Of English prose; German and code have fewer, other scripts far fewer.
@@ -28,6 +28,17 @@ def dataset_size(settings: Settings) -> DatasetSize:
 
     Raises:
         DataError: the file cannot be read, or none of its examples can be used.
+    """
+    lengths, how, failures = row_lengths(settings)
+    return DatasetSize(source=settings.finetune.dataset or "", examples=len(lengths),
+                       tokens=sum(lengths), longest=max(lengths), how=how, skipped=failures)
+
+
+def row_lengths(settings: Settings) -> tuple[list[int], str, tuple[Failure, ...]]:
+    """Tokens of each example that can be used, how they were counted, and what cannot be used.
+
+    Raises:
+        DataError: as `dataset_size`.
     """
     path = Path(settings.finetune.dataset or "")
     data = read_examples(path)
@@ -46,9 +57,19 @@ def dataset_size(settings: Settings) -> DatasetSize:
                 f"{settings.ingest.chunk_tokens} tokens")
         for index in chosen:
             lengths[index] += added
-    lengths = [min(length, own.max_tokens) for length in lengths]
-    return DatasetSize(source=str(path), examples=len(kept), tokens=sum(lengths),
-                       longest=max(lengths), how=how, skipped=failures)
+    return [min(length, own.max_tokens) for length in lengths], how, failures
+
+
+def mean_tokens(examples: Sequence[Example], settings: Settings) -> float:
+    """Mean tokens of the examples as `finetune` puts them, passages aside, by their characters."""
+    turns = chats(examples, settings.ask, seed=settings.finetune.seed)
+    return sum(map(estimated_tokens, turns)) / max(1, len(turns))
+
+
+def estimated_tokens(chat: Sequence[Message]) -> int:
+    """Tokens of a conversation by its characters alone: for where no tokenizer is at hand."""
+    return sum(_TOKENS_PER_TURN + ceil(len(turn["content"]) / _CHARACTERS_PER_TOKEN)
+               for turn in chat)
 
 
 def _lengths(settings: Settings, messages: Sequence[Sequence[Message]]) -> tuple[list[int], str]:
@@ -56,8 +77,7 @@ def _lengths(settings: Settings, messages: Sequence[Sequence[Message]]) -> tuple
 
     tokenizer = local_tokenizer(settings.model)
     if tokenizer is None:
-        return ([sum(_TOKENS_PER_TURN + ceil(len(m["content"]) / _CHARACTERS_PER_TOKEN)
-                     for m in chat) for chat in messages],
+        return ([estimated_tokens(chat) for chat in messages],
                 f"estimated, {_CHARACTERS_PER_TOKEN} characters for a token: the tokenizer of "
                 f"{settings.model.name} is not here")
     return [_count(tokenizer, chat) for chat in messages], (

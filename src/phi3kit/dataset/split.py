@@ -89,8 +89,7 @@ def together(examples: Sequence[Example]) -> list[list[int]]:
         for at, key in keys:
             parent[root(at)] = root(first.setdefault(key, at))
 
-    prompts = ["\n".join(m["content"] for m in e.messages if m["role"] == "user")
-               for e in examples]
+    prompts = ["\n".join(example.asked) for example in examples]
     join((at, source) for at, e in enumerate(examples) for source in e.source_ids)
     join((at, normalise(prompt)) for at, prompt in enumerate(prompts))
     words = [set(normalise(prompt).split()) for prompt in prompts]

@@ -21,6 +21,7 @@ class Staged:
         identity: what the rows depend on.
 
     Attributes:
+        path: of the file.
         rows: all of them, in the order in which they were put down.
 
     Raises:
@@ -28,7 +29,7 @@ class Staged:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self._path = path
+        self.path = path
         self.rows: list[dict[str, Any]] = []
         lines = self._whole_lines()
         if not lines:
@@ -49,21 +50,21 @@ class Staged:
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         try:
-            content = self._path.read_bytes()
+            content = self.path.read_bytes()
         except FileNotFoundError:
             return []
         whole = content[:content.rfind(b"\n") + 1]
         if len(whole) != len(content):
-            os.truncate(self._path, len(whole))
+            os.truncate(self.path, len(whole))
         try:
             lines = [json.loads(line) for line in whole.decode("utf-8").split("\n")[:-1]]
         except ValueError as error:
-            raise DataError(f"is damaged ({error})", where=str(self._path),
+            raise DataError(f"is damaged ({error})", where=str(self.path),
                             mend="Remove it and begin anew") from error
         return lines
 
     def _write(self, rows: Sequence[Mapping[str, Any]], *, mode: str) -> None:
-        with self._path.open(mode, encoding="utf-8", newline="\n") as out:
+        with self.path.open(mode, encoding="utf-8", newline="\n") as out:
             out.write(json_lines(rows))
             out.flush()
             os.fsync(out.fileno())

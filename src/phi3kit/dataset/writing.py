@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from phi3kit.dataset.pairs import normal
 from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage
 
@@ -14,6 +15,12 @@ _INSTRUCTION = ("You write questions for an exam. Each question can be answered 
 _TASK = ("Write one question about a fact in the passage, and its answer of at most ten words, in "
          "two lines:\nQuestion: …\nAnswer: …")
 _OTHERS = "Ask something else than:"
+# Small models keep to two lines when they have seen two lines, and seldom when they are told to.
+_SHOWN = Passage(
+    id="", text="The bakery in Mill Lane opens at 6:30. Its rye bread rests for 18 hours before "
+    "it is baked.", source="bakery.md", start=0, end=0)
+_WRITTEN = ("Question: How long does the rye bread of the bakery in Mill Lane rest?\n"
+            "Answer: 18 hours")
 
 _QUESTION = re.compile(r"^[\W\d]*question(?:\s*\d+)?\W*?:(.+)$", re.IGNORECASE | re.MULTILINE)
 _ANSWER = re.compile(r"^[\W\d]*answer(?:\s*\d+)?\W*?:(.+)$", re.IGNORECASE | re.MULTILINE)
@@ -31,13 +38,12 @@ def ask_for_pair(passage: Passage, known: Sequence[str] = ()) -> list[Message]:
     Args:
         known: questions about it that are there already.
     """
-    # The passage as `ask` shows it, with file and heading, and with nothing in it that could
-    # pass for our own lines.
-    shown = prompt.build("", [passage], instruction="")[1]["content"].split("\n\n")[0]
-    lines = [shown, "", _TASK]
+    lines = [_shown(passage), "", _TASK]
     if known:
         lines += [_OTHERS, *(f"- {question}" for question in known)]
     return [{"role": "system", "content": _INSTRUCTION},
+            {"role": "user", "content": f"{_shown(_SHOWN)}\n\n{_TASK}"},
+            {"role": "assistant", "content": _WRITTEN},
             {"role": "user", "content": "\n".join(lines)}]
 
 
@@ -49,10 +55,17 @@ def read_pair(text: str) -> tuple[str, str] | None:
     question, answer = _bare(asked.group(1)), _bare(answered.group(1))
     if (not question.endswith("?") or _POINTS_AT_IT.search(question)
             or prompt.is_abstention(answer) or not re.search(r"\w", answer)
+            # "The class of the Osier is the class of the Osier."
+            or set(normal(answer).split()) <= set(normal(question).split())
             or len(question.split()) > _LONGEST_QUESTION
             or len(answer.split()) > _LONGEST_ANSWER):
         return None
     return question, answer
+
+
+def _shown(passage: Passage) -> str:
+    """The passage as `ask` shows it: nothing in it can pass for our own lines."""
+    return prompt.build("", [passage], instruction="")[1]["content"].split("\n\n")[0]
 
 
 def _bare(text: str) -> str:

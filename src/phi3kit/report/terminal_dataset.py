@@ -35,13 +35,14 @@ def print_check(check: DatasetCheck) -> None:
         console.print(_clean(line))
     if not check.masks:
         return
-    marks = "" if console.color_system else f" between {_OPEN} and {_CLOSE}"
-    console.print(f"\nWhat is trained{marks or ' (coloured)'}")
+    plainly = console.color_system is None or console.no_color  # NO_COLOR leaves bold and dim
+    marks = f"between {_OPEN} and {_CLOSE}" if plainly else "(coloured)"
+    console.print(f"\nWhat is trained {marks}")
     for picture in check.masks:
         cut = ", the start of its prompt is cut" if picture.cut else ""
         console.print(f"\n  line {picture.line}: {picture.trained} of {picture.tokens} "
                       f"tokens{cut}")
-        console.print(mask_text(picture, brackets=console.color_system is None))
+        console.print(mask_text(picture, brackets=plainly))
 
 
 def check_lines(check: DatasetCheck) -> list[str]:
@@ -111,7 +112,10 @@ def print_synth(report: SynthReport) -> None:
     lines = [f"{report.file}: {report.pairs:,} of {report.wanted:,} pairs, from {report.tried:,} "
              f"attempts{reused}"]
     lines += [f"  {count:>6,}  {why}" for why, count in report.dropped.items()]
-    if report.pairs < report.wanted:
+    if report.failed:
+        lines.append(f"At {report.failed:,} more the model failed; the same command with --force "
+                     "tries them again")
+    elif report.pairs < report.wanted:
         lines.append("Every passage was tried. A larger model writes more that passes: --model, "
                      "or model.endpoint")
     _echo(lines)

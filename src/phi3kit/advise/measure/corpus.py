@@ -67,9 +67,10 @@ def read_corpus(paths: Sequence[str], *, store: str = ".phi3kit/store") -> Corpu
     Raises:
         DataError: not one document could be read.
     """
+    from phi3kit.ingest.site import local_folder, site_of
     from phi3kit.ingest.walk import walk
 
-    found = walk(paths, Path(store))
+    found = walk(paths, local_folder(site_of(store)))
     failures = [*found.failed, *(Failure(source, "no such file or folder")
                                  for source in found.gone)]
     documents = sorted(_read(found, failures), key=lambda document: document.source)

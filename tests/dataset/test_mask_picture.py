@@ -1,0 +1,28 @@
+"""The picture of the mask on a terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from phi3kit.records import DatasetCheck, MaskPicture, Span
+from phi3kit.report.terminal_dataset import print_check
+
+CHECK = DatasetCheck(
+    source="t.jsonl", format="messages", examples=1, skipped=(), lengths=None, repeats=(),
+    conflicts=(), questions=0, leaks=(), labels=(), masks=(MaskPicture(
+        line=1, tokens=9, trained=2, cut=False,
+        spans=(Span("<|user|>Who?\x1b[2J", False), Span("me<|end|>", True))),))
+
+
+@pytest.mark.parametrize(("no_color", "marked"), [("", False), ("1", True)])
+def test_what_is_trained_is_told_by_colour_or_by_brackets(
+        no_color: str, marked: bool, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("NO_COLOR", no_color)
+    print_check(CHECK)
+    shown = capsys.readouterr().out
+    assert ("⟦me<|end|>⟧" in shown) is marked and ("(coloured)" in shown) is not marked
+    assert ("\x1b[1;32m" in shown) is not marked  # green
+    assert "\x1b[2J" not in shown  # an example clears no screen

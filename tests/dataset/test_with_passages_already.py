@@ -1,0 +1,103 @@
+"""Examples that show passages as `ask` does: what `dataset raft` writes and `finetune` reads."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from pathlib import Path
+
+from phi3kit import settings
+from phi3kit.dataset.digest import digest_lines
+from phi3kit.dataset.examples import Example, read_examples
+from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
+from phi3kit.dataset.leakage import find_leaks
+from phi3kit.dataset.prompts import chats, with_passages
+from phi3kit.dataset.size import row_lengths
+from phi3kit.dataset.split import together
+from phi3kit.rag.prompt import build
+from phi3kit.records import DataDigest, LabelCounts, Lengths, Passage
+
+ASK = settings.load({}).values.ask
+
+
+def shown(question: str, answer: str, line: int) -> Example:
+    passages = [Passage(id=f"{n}", text=f"Passage {line} {n} about gates.", source=f"{n}.md",
+                        start=0, end=9) for n in range(2)]
+    turns = build(question, passages, instruction=ASK.instruction)
+    return Example((*turns, {"role": "assistant", "content": answer}), line)
+
+
+def plain(question: str, answer: str, line: int) -> Example:
+    return Example(({"role": "user", "content": question},
+                    {"role": "assistant", "content": answer}), line)
+
+
+def test_they_are_trained_on_as_they_stand_and_get_no_other_passages() -> None:
+    given = [shown("Who keeps the seal?", "The keeper [1].", 1), plain("Who?", "me", 2)]
+    assert with_passages(given, 1.0, seed=0) == [1]
+    assert chats(given[:1], ASK, seed=0) == [list(given[0].messages)]
+
+
+def test_a_held_out_question_is_seen_behind_the_passages(tmp_path: Path) -> None:
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps({"id": "q", "question": "Who keeps the SEAL?"}) + "\n"
+                    + json.dumps({"id": "r", "question": "Where does the old ferry land?"}) + "\n")
+    given = [shown("Who keeps the seal?", "The keeper [1].", 1),
+             shown("Where does the ferry old land?", "Here [1].", 2),
+             shown("How tall is the mast?", "Nine metres [2].", 3)]
+    kept, leaked = without_held_out(given, held_out(path), where="t.jsonl")
+    assert [example.line for example in kept] == [2, 3]
+    assert [failure.where for failure in leaked] == ["t.jsonl:1"]
+    assert [(leak.line, leak.question_id, leak.how)
+            for leak in find_leaks(given, read_held_out(path))] == [
+        (1, "q", "exact"), (2, "r", "near")]
+
+
+def test_split_keeps_one_question_with_other_passages_together() -> None:
+    given = [shown("Who keeps the seal?", "The keeper [1].", 1),
+             plain("who keeps the seal", "x", 2),
+             shown("How tall is the mast?", "Nine metres [2].", 3)]
+    assert together(given) == [[0, 1], [2]]
+
+
+def test_size_counts_no_passages_twice(tmp_path: Path) -> None:
+    rows = [{"messages": list(shown("Who keeps the seal?", "The keeper [1].", 1).messages)}]
+    (tmp_path / "t.jsonl").write_text(json.dumps(rows[0]) + "\n")
+    values = {"finetune.dataset": str(tmp_path / "t.jsonl"), "model.name": "7B"}
+    plain_rows, _, _ = row_lengths(settings.load(values).values)
+    with_share, how, _ = row_lengths(settings.load({**values, "finetune.passages": 1.0}).values)
+    assert with_share == plain_rows and "passages" not in how
+
+
+def test_looking_at_a_thousand_examples_takes_less_than_two_seconds(tmp_path: Path) -> None:
+    from phi3kit.dataset.balance import label_balance
+    from phi3kit.dataset.check import conflicts, repeats
+
+    words = random.Random(1)
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps(
+        {"question": " ".join(f"w{words.randrange(2000)}" for _ in range(40)),
+         "answer": " ".join(f"w{words.randrange(2000)}" for _ in range(20))}) + "\n"
+        for _ in range(1000)))
+    examples = read_examples(path).examples
+    questions = read_held_out(path)
+    repeats(examples[:2])  # datasketch is loaded
+    began = time.process_time()
+    assert not repeats(examples) and not conflicts(examples) and not label_balance(examples)
+    assert len(find_leaks(examples, questions)) == 1000
+    assert time.process_time() - began < 2
+
+
+def test_the_digest_says_what_is_not_as_it_should_be_and_no_more() -> None:
+    sizes = Lengths(least=9, median=20.0, p95=30.0, most=40, limit=64, trained=0.25, cut=0,
+                    lost=0, model="m")
+    fine = DataDigest(examples=7, lengths=sizes, copies=0, near_copies=0, conflicts=0,
+                      questions=3, leaks=(), labels=())
+    assert digest_lines(fine) == ["7 examples of 9 to 40 tokens, median 20; the loss is on 25% "
+                                  "of them"]
+    lopsided = DataDigest(examples=7, lengths=sizes, copies=1, near_copies=2, conflicts=0,
+                          questions=3, leaks=(), labels=(LabelCounts("desk", {"A": 5, "B": 1}),))
+    assert digest_lines(lopsided)[1:] == [
+        "1 exact and 2 near copies; 0 have the prompt of another and a different answer",
+        "2 labels of desk, the most frequent 5 times, the rarest 1"]
