@@ -5,7 +5,7 @@ import json
 import pytest
 
 from phi3kit.errors import ModelError
-from phi3kit.models import loading
+from phi3kit.models import hashes, loading
 from phi3kit.models.hardware import cpu_has_bfloat16, pick_device, pick_dtype
 from phi3kit.settings import ModelSettings
 
@@ -46,7 +46,7 @@ def test_fingerprint_follows_the_weights_not_the_place(tiny_phi3, tiny_copy):
 
 def test_fingerprint_is_not_hashed_twice(tiny_copy, monkeypatch):
     first = loading.fingerprint(str(tiny_copy))
-    monkeypatch.setattr(loading, "sha256_file", lambda _: pytest.fail("hashed again"))
+    monkeypatch.setattr(hashes, "sha256_file", lambda _: pytest.fail("hashed again"))
     assert loading.fingerprint(str(tiny_copy)) == first
 
 

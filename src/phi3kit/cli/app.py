@@ -17,6 +17,7 @@ from phi3kit.cli import (
     demo,
     doctor,
     evaluate_retrieval,
+    export,
     finetune,
     ingest,
     init,
@@ -40,7 +41,7 @@ for _name, _command in (
     ("demo", demo.demo), ("init", init.init), ("advise", advise.advise),
     ("ingest", ingest.ingest), ("search", search.search),
     ("evaluate-retrieval", evaluate_retrieval.evaluate_retrieval), ("ask", ask.ask),
-    ("finetune", finetune.finetune),
+    ("finetune", finetune.finetune), ("export", export.export),
     ("compare", compare.compare), ("report", report.report), ("plan", plan.plan),
     ("doctor", doctor.doctor),
 ):

@@ -10,13 +10,13 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from phi3kit.errors import ModelError
 from phi3kit.files import flush, flush_tree, write_json
 from phi3kit.models import starts
+from phi3kit.models.folding import Folded, folding
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
 
@@ -230,40 +230,47 @@ def attach(loaded: Loaded, adapter: Path) -> None:
                          where=str(folder), mend="Copy it again or train again")
     model.eval()
     if loaded.device == "cpu":
-        loaded.folded = _fold(model)
+        loaded.folded = Folded(tuple(_folding(model)))
         loaded.model = model.unload()
         loaded.folded.show(adapted=True)
     else:
         loaded.model = model
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """Weights with and without the adapter: (parameter, the base's values, both's values)."""
-
-    weights: tuple[tuple[Any, Any, Any], ...]
-
-    def show(self, *, adapted: bool) -> None:
-        """Let the model compute with the adapter, or without it."""
-        for parameter, base, both in self.weights:
-            parameter.data = both if adapted else base
+def detach(loaded: Loaded) -> None:
+    """Take the adapter off `loaded` again; the base is what it was, and another one can go on."""
+    if loaded.folded is not None:
+        loaded.folded.show(adapted=False)
+        loaded.folded = None
+    elif is_adapted(loaded):
+        loaded.model = loaded.model.unload()
 
 
-def _fold(model: Any) -> Folded:
-    import torch
+def merge(loaded: Loaded) -> None:
+    """Add the adapter on `loaded` into the base's weights for good: an ordinary model is left.
+
+    The sum is rounded once, to the type of the base's weights.
+
+    Raises:
+        ModelError: the weights are 4-bit values.
+    """
+    if loaded.quantization != "none":
+        raise ModelError("an adapter is not merged into 4-bit weights: the sum would be rounded "
+                         "to 16 levels again, which loses most of what the adapter adds",
+                         where=loaded.name, mend="Merge into the 16-bit base")
+    if loaded.folded is not None:
+        loaded.folded.show(adapted=True)
+        loaded.folded = None
+    elif is_adapted(loaded):
+        for parameter, _, both in _folding(loaded.model):
+            parameter.data = both
+        loaded.model = loaded.model.unload()
+
+
+def _folding(model: Any) -> Iterator[tuple[Any, Any, Any]]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    weights = []
-    for layer in list(model.modules()):
-        if not isinstance(layer, BaseTunerLayer):
-            continue
-        parameter = layer.get_base_layer().weight
-        base = parameter.data
-        parameter.data = base.to(torch.float32, copy=True)  # merging works in place
-        layer.merge()
-        weights.append((parameter, base, parameter.data.to(base.dtype)))
-        parameter.data = base
-    return Folded(tuple(weights))
+    return folding([m for m in model.modules() if isinstance(m, BaseTunerLayer)])
 
 
 def _short(fingerprint: str) -> str:

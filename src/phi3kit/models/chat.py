@@ -51,7 +51,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> 
         clean = _merge_system(clean)
     text = _apply(tokenizer, clean, generation)
     bos = tokenizer.bos_token
-    if bos and _adds_bos(tokenizer) and not text.startswith(bos):
+    if bos and adds_bos(tokenizer) and not text.startswith(bos):
         return f"{bos}{text}"
     return text
 
@@ -106,14 +106,14 @@ def stop_token_ids(tokenizer: Any, model: Any) -> list[int]:
     for source in (tokenizer, model.config, getattr(model, "generation_config", None)):
         eos = getattr(source, "eos_token_id", None)
         ids.update(eos if isinstance(eos, (list, tuple)) else [] if eos is None else [eos])
-    turn_end = _turn_end(tokenizer)
-    if turn_end is not None:
-        ids.add(turn_end)
+    end = turn_end(tokenizer)
+    if end is not None:
+        ids.add(end)
     return sorted(ids)
 
 
-def _turn_end(tokenizer: Any) -> int | None:
-    """The control token that the template writes right after an assistant's text."""
+def turn_end(tokenizer: Any) -> int | None:
+    """The control token that the template writes right after an assistant's text, if any."""
     if not tokenizer.chat_template:
         return None
     text = _apply(tokenizer, [{"role": "user", "content": "?"},
@@ -146,7 +146,7 @@ def _merge_system(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     return [first, *rest[1:]]
 
 
-def _adds_bos(tokenizer: Any) -> bool:
+def adds_bos(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts BOS in front of a text."""
     ids = tokenizer("a", add_special_tokens=True)["input_ids"]
     return bool(ids) and ids[0] == tokenizer.bos_token_id

@@ -84,6 +84,15 @@ class LocalGenerator:
         """Whether an adapter is on the model."""
         return adapters.is_adapted(self.loaded)
 
+    def put_on(self, adapter: Path) -> None:
+        """Answer with `adapter` from now on, in the place of the one that was on.
+
+        Raises:
+            ModelError: as `adapters.attach`.
+        """
+        adapters.detach(self.loaded)
+        adapters.attach(self.loaded, adapter)
+
     def without_adapter(self) -> contextlib.AbstractContextManager[None]:
         """Inside the `with` block, the base answers alone."""
         return adapters.without_adapter(self.loaded)

@@ -101,14 +101,34 @@ def fingerprint(name: str, revision: str | None = None) -> str:
     return f"hub:{base}@{_commit(base, wanted)}"
 
 
+def stored_dtype(name: str, revision: str | None = None) -> str:
+    """The type that a model's weights are stored in: "float32", "float16" or "bfloat16".
+
+    Raises:
+        ModelError: as `resolve_base`; no configuration that can be read.
+    """
+    from transformers import AutoConfig
+
+    base, wanted = resolve_base(name, revision)
+    config = _explained(str(base), lambda: AutoConfig.from_pretrained(
+        base, revision=wanted, trust_remote_code=False))
+    found = str(config.dtype).removeprefix("torch.")
+    return found if found in ("float32", "float16") else "bfloat16"
+
+
 def load_base(settings: ModelSettings, *, quantization: Quantization,
-              training: bool = False) -> Loaded:
+              training: bool = False, sharded: bool = False) -> Loaded:
     """Load a base model and its tokenizer, ready to answer or to take an adapter.
 
     With "nf4" the linear layers (not the output layer) are rounded to 4-bit NormalFloat with
     double quantisation (Dettmers et al. 2023, QLoRA). On a CPU that only answers, the rounded
     values are then held in `dtype`: the very weights that QLoRA trained on, at the speed of
     an unquantised model.
+
+    Args:
+        training: whether it will be trained on, and not answer.
+        sharded: whether its weights will be shared out over processes. Only floating-point
+            ones can be, so 4-bit ones are packed into `dtype`.
 
     Raises:
         ModelError: unknown name, hub not reachable, pickled, damaged or incomplete weights,
@@ -133,7 +153,8 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     extra: dict[str, Any] = {}
     if quantization == "nf4":
-        extra["quantization_config"] = _nf4_config(getattr(torch, dtype), device)
+        extra["quantization_config"] = _nf4_config(
+            getattr(torch, dtype), device, packed_as=getattr(torch, dtype if sharded else "uint8"))
 
     def load() -> tuple[Any, Any, dict[str, Any]]:
         config = AutoConfig.from_pretrained(base, **common)
@@ -158,7 +179,7 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
         context=int(model.config.max_position_embeddings))
 
 
-def _nf4_config(dtype: Any, device: str) -> Any:
+def _nf4_config(dtype: Any, device: str, *, packed_as: Any) -> Any:
     import importlib.util
 
     from transformers import BitsAndBytesConfig
@@ -168,7 +189,7 @@ def _nf4_config(dtype: Any, device: str) -> Any:
                          mend="Leave out --qlora (quantization: none)")
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype)
+        bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=packed_as)
 
 
 def _hold_dequantized(model: Any, dtype: Any) -> None:

@@ -1,0 +1,71 @@
+"""`phi3kit export`: a trained model for other software."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class To(StrEnum):
+    """What can be written."""
+
+    merged = "merged"
+    gguf = "gguf"
+    ollama = "ollama"
+    vllm = "vllm"
+
+
+class Held(StrEnum):
+    """How GGUF holds matrices."""
+
+    q8_0 = "q8_0"
+    f16 = "f16"
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run folder of finetune.")],
+    to: Annotated[To, typer.Option(help="merged: one model folder; gguf: one file for llama.cpp; "
+                                        "ollama: that and a Modelfile; vllm: the command for "
+                                        "the unmerged adapter.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; RUN/export/<to> "
+                                                  "otherwise.")] = None,
+    examples: Annotated[Path | None, typer.Option(
+        metavar="FILE", help="Measure on these instead of the last that the run was trained "
+                             "on.")] = None,
+    weights: Annotated[Held, typer.Option(help="GGUF's matrices: q8_0 is half as "
+                                               "large.")] = Held.q8_0,
+    dtype: Annotated[str | None, typer.Option(help="Type to merge in: bfloat16, float16, "
+                                                   "float32; auto: the base's own.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
+                                                            "sources and stop.")] = False,
+) -> None:
+    """Write a trained model for other software, load it again and compare.
+
+    The loss before and after is measured, and an export that loses more than 0.05 nats is
+    refused. Nothing is left of an export that fails.
+    """
+    from phi3kit import settings
+    from phi3kit.cli import dry_run as printed
+
+    resolved = settings.load({"model.dtype": dtype})
+    if dry_run:
+        printed.show(resolved, "model")
+        return
+    from phi3kit.export.run import export as work
+
+    report = work(resolved.values, run, to=to.value, out=out, examples=examples,
+                  weights=weights.value)
+    if json:
+        import json as encoder
+
+        from phi3kit.records import as_json
+
+        typer.echo(encoder.dumps(as_json(report), ensure_ascii=False))
+        return
+    from phi3kit.report.terminal_export import print_export
+
+    print_export(report)

@@ -1,0 +1,1 @@
+"""A trained model on its way out: merged, as GGUF, for Ollama or for vLLM, and measured again."""

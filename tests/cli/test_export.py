@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., object]
+
+
+@pytest.fixture
+def finished(tiny_phi3: Path, project: Path) -> Path:
+    """A run of a few steps."""
+    from phi3kit.finetune.train import finetune
+    from phi3kit.settings import load
+
+    data = project / "facts.jsonl"
+    data.write_text('{"prompt": "Who checks the seal?", "completion": "the lock keeper"}\n' * 2)
+    return Path(finetune(load({
+        "model.name": str(tiny_phi3), "model.device": "cpu", "model.dtype": "float32",
+        "finetune.dataset": str(data), "finetune.epochs": 1}).values).run)
+
+
+def test_a_run_becomes_a_model_and_a_report(run_cli: Cli, finished: Path, project: Path) -> None:
+    done = run_cli("export", str(finished), "--to", "merged", "--json", cwd=project)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["target"] == "merged"
+    assert [s["name"] for s in report["stages"]] == ["as trained", "merged (float32)"]
+    assert (project / report["out"] / "model.safetensors").is_file()
+    again = run_cli("export", str(finished), "--to", "merged", cwd=project)
+    assert again.returncode == 1
+    assert "is there already. Remove it" in again.stderr and "Traceback" not in again.stderr
+
+
+def test_the_report_on_the_terminal(run_cli: Cli, finished: Path, project: Path) -> None:
+    done = run_cli("export", str(finished), "--to", "gguf", "--out", "out", "--weights", "f16",
+                   cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "GGUF (f16)" in done.stdout and "% of the likeliest tokens" in done.stdout
+    assert "llama-server -m out/" in done.stdout
+    assert "measuring: GGUF" in done.stderr
+    # What it prints as the file to serve is there.
+    file = done.stdout.partition("llama-server -m ")[2].split()[0]
+    assert (project / file).is_file()
+
+
+def test_dry_run_prints_and_does_nothing(run_cli: Cli, project: Path) -> None:
+    done = run_cli("export", "gone", "--to", "vllm", "--dtype", "float16", "--dry-run",
+                   cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert 'model.dtype' in done.stdout and '"float16"  (flag)' in done.stdout
+
+
+def test_wrong_usage_and_wrong_folder(run_cli: Cli, project: Path) -> None:
+    assert run_cli("export", "gone", "--to", "onnx", cwd=project).returncode == 2
+    assert run_cli("export", "gone", cwd=project).returncode == 2
+    gone = run_cli("export", "gone", "--to", "merged", cwd=project)
+    assert gone.returncode == 1 and gone.stderr.startswith("phi3kit: gone: not a run folder")
