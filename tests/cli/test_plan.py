@@ -177,3 +177,52 @@ def test_dry_run_names_each_value_and_its_source(run_cli: Any) -> None:
     assert re.search(r"finetune\.epochs +5\.0 +\(flag\)", done.stdout)
     assert re.search(r"finetune\.checkpointing +false +\(default\)", done.stdout)
     assert "memory" not in done.stdout.replace("memory_", "")
+
+
+def test_the_model_may_stand_alone_as_a_size(run_cli: Any) -> None:
+    assert run_cli("plan", "70b", "--method", "qlora").stdout.startswith("70b: 70.00 B")
+    assert run_cli("plan", "70b", "--model", "7b").returncode == 2
+
+
+def test_markdown_holds_the_tables(run_cli: Any) -> None:
+    done = run_cli("plan", "7b", "--markdown", "--gpu-memory", "24", "--examples", "10")
+    assert done.returncode == 0, done.stderr
+    assert "| part | full | lora | qlora |" in done.stdout
+    assert "| cards | full | lora | qlora |" in done.stdout
+    assert "| method | low | expected | high |  |" in done.stdout
+    assert run_cli("plan", "7b", "--markdown", "--json").returncode == 2
+
+
+def test_the_json_has_both_ends_and_each_change_with_its_saving(run_cli: Any) -> None:
+    done = run_cli("plan", "phi-3-mini", "--method", "lora", "--gpu-memory", "8", "--json")
+    assert done.returncode == 3
+    plan = json.loads(done.stdout)
+    assert sum(plan["low"].values()) < plan["total"] < sum(plan["high"].values())
+    assert plan["gpus_low"]["24"] <= plan["gpus"]["24"] <= plan["gpus_high"]["24"]
+    assert all(change["saves"] == plan["total"] - change["total"] for change in plan["changes"])
+
+
+def test_a_process_on_a_cpu_is_planned_by_device(run_cli: Any) -> None:
+    done = run_cli("plan", "smollm2-135m", "--device", "cpu", "--method", "qlora")
+    assert done.returncode == 0, done.stderr
+    assert "resident memory of the process" in done.stdout
+    assert "GPUs needed" not in done.stdout
+    assert run_cli("plan", "7b", "--device", "cpu", "--gpu", "A100").returncode == 1
+
+
+def test_calibration_shows_runs_beside_their_plans(
+    run_cli: Any, tiny_phi3: Path, tmp_path: Path,
+) -> None:
+    (tmp_path / "train.jsonl").write_text("".join(
+        json.dumps({"question": f"Number {n}?", "answer": f"{n * n}"}) + "\n" for n in range(4)))
+    trained = run_cli("finetune", "--model", str(tiny_phi3), "--dataset", "train.jsonl",
+                      "--epochs", "1")
+    assert trained.returncode == 0, trained.stderr
+    told = run_cli("plan", "--calibration")
+    assert told.returncode == 0, told.stderr
+    assert "farthest off: memory" in told.stdout
+    found = json.loads(run_cli("plan", "--calibration", "runs", "--json").stdout)
+    assert len(found["rows"]) == 1
+    assert "| run | method |" in run_cli("plan", "--calibration", "--markdown").stdout
+    none = run_cli("plan", "--calibration", "elsewhere")
+    assert none.returncode == 1 and none.stderr.count("\n") == 1

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import weakref
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from phi3kit.models.catalog import CATALOG
-from phi3kit.plan.memory import layer_activations
+from phi3kit.plan.activations import (
+    ATTENTION_KEPT_UP_TO,
+    LOGITS_AT_ONCE,
+    UNPACKED_UP_TO,
+    _layer,
+    layer_activations,
+)
 from phi3kit.plan.shapes import Shape, _shape
+from phi3kit.plan.step import Step
 
 HIDDEN, INTERMEDIATE, HEADS, VOCAB, RANK = 512, 1024, 8, 128, 16
 SHORT, LONG = 64, 128
 
 
 def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
-               checkpointing: bool = False) -> int:
+               checkpointing: bool = False, attention: Any = nullcontext) -> int:
     """Bytes alive between forward and backward, weights and gradients left out."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -24,7 +32,7 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
     from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
 
     from phi3kit.finetune import fused
-    from phi3kit.finetune.trainer import answer_loss
+    from phi3kit.finetune.loss import answer_loss
     from phi3kit.models.adapters import add_lora
     from phi3kit.models.loading import Loaded
 
@@ -77,7 +85,7 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
     if checkpointing:
         adapted.activation_checkpointing_enable({"use_reentrant": False})
     ids = torch.randint(0, VOCAB, (1, tokens))
-    with Held() as held:
+    with attention(adapted), Held() as held:
         loss = answer_loss(adapted, ids, ids.clone())
         count = held.live
     loss.backward()  # so that all of it was really needed
@@ -111,3 +119,29 @@ def test_with_checkpointing_a_layer_holds_its_input(spec_name: str) -> None:
         return (long - short) / (LONG - SHORT)
 
     assert (per_token(3) - per_token(1)) / 2 == pytest.approx(2 * HIDDEN, rel=0.02)
+
+
+@pytest.mark.parametrize("kv_heads", [8, 2])
+def test_on_a_cpu_short_rows_hold_their_attention_matrix(kv_heads: int) -> None:
+    from phi3kit.finetune.attention import short_rows
+
+    def of_a_layer(tokens: int) -> float:
+        # The causal mask is made once for a length, and kept: not by these two.
+        held_bytes("smollm2-135m", kv_heads, 1, tokens, attention=short_rows)
+        three, one = (held_bytes("smollm2-135m", kv_heads, layers, tokens, attention=short_rows)
+                      for layers in (3, 1))
+        return (three - one) / 2
+
+    for tokens in (SHORT, LONG):
+        step = Step(context=tokens, place="cpu")
+        planned = _layer(shape(kv_heads, fused=False), step) * tokens
+        cast = 2 * RANK * sum(shape(kv_heads, fused=False).linear_widths)
+        assert planned + cast == pytest.approx(of_a_layer(tokens), rel=0.03)
+
+
+def test_what_the_training_code_is_said_to_do_it_does() -> None:
+    from phi3kit.finetune import attention, fused, head
+
+    assert attention.LONGEST == ATTENTION_KEPT_UP_TO
+    assert head._AT_ONCE == LOGITS_AT_ONCE
+    assert fused._HELD_BYTES == UNPACKED_UP_TO

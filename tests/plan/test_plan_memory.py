@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 
 import pytest
 
 from phi3kit.errors import ModelError
 from phi3kit.models.catalog import CATALOG
-from phi3kit.plan.memory import (
-    METHODS,
-    Step,
-    adapter_parameters,
-    gpus_needed,
-    longest_context,
-    plan_memory,
-)
+from phi3kit.plan.memory import METHODS, adapter_parameters, plan_memory
 from phi3kit.plan.shapes import shape_of
 
-DOC = Path(__file__).resolve().parents[2] / "docs" / "plan.md"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("name", CATALOG)
@@ -58,47 +56,6 @@ def test_nf4_takes_a_quarter_of_the_linear_weights() -> None:
     assert lora - qlora == pytest.approx(saved, abs=2)
 
 
-@pytest.mark.parametrize("checkpointing", [True, False])
-def test_more_context_takes_more_and_the_longest_that_fits_fits(checkpointing: bool) -> None:
-    shape = shape_of("phi-3-mini-128k")
-    longest = longest_context(shape, "qlora", Step(checkpointing=checkpointing), memory_gb=24)
-    assert longest is not None
-    fits, over = (plan_memory(shape, "qlora", context=context, checkpointing=checkpointing,
-                              gpu_memory_gb=24).fits for context in (longest, longest + 256))
-    assert (fits, over) == (True, False)
-
-
-def test_what_fits_only_with_checkpointing_says_so() -> None:
-    shape = shape_of("phi-3-mini")
-    plan = plan_memory(shape, "qlora", gpu_memory_gb=8)
-    assert plan.fits is False
-    less = plan_memory(shape, "qlora", checkpointing=True, gpu_memory_gb=8)
-    assert less.fits and not less.advice
-    assert plan.advice[0].startswith(f"--checkpointing takes {less.total / 1e9:.1f} GB")
-
-
-def test_a_smaller_method_is_advised_with_checkpointing_when_it_needs_it() -> None:
-    shape = shape_of("phi-3-mini")
-    plan = plan_memory(shape, "lora", gpu_memory_gb=8)
-    less = plan_memory(shape, "qlora", checkpointing=True, gpu_memory_gb=8)
-    assert f"--method qlora --checkpointing takes {less.total / 1e9:.1f} GB at --batch 1" in (
-        plan.advice)
-
-
-def test_one_card_suffices_exactly_when_it_fits() -> None:
-    for card in (24, 48, 80):
-        for method in METHODS:
-            plan = plan_memory(shape_of("7B"), method, gpu_memory_gb=card)
-            assert (plan.gpus[str(card)] == 1) == plan.fits
-
-
-def test_several_cards_each_hold_a_gathered_layer() -> None:
-    parts = plan_memory(shape_of("70B"), "lora", checkpointing=True).parts
-    without, with_layer = (gpus_needed(parts, 24, gathered) for gathered in (0, 2 * 10**9))
-    assert without is not None and with_layer is not None
-    assert with_layer > without
-
-
 def test_a_context_beyond_the_models_own_is_named() -> None:
     plan = plan_memory(shape_of("phi-3-mini"), "lora", context=8192)
     assert any("4096 tokens" in line for line in plan.assumptions)
@@ -106,25 +63,6 @@ def test_a_context_beyond_the_models_own_is_named() -> None:
 
 def test_phi3_small_is_fused_too() -> None:
     assert len(shape_of("phi-3-small").linear_widths) == 4
-
-
-def test_advice_when_it_does_not_fit_fits() -> None:
-    plan = plan_memory(shape_of("phi-3-mini"), "lora", context=4096, batch=4, gpu_memory_gb=8)
-    assert plan.fits is False
-    command = next(line for line in plan.advice if line.startswith("--method qlora"))
-    promised = float(re.search(r"takes ([\d.]+) GB", command)[1])  # type: ignore[index]
-    assert promised <= 8
-
-
-def test_a_card_that_cannot_hold_its_own_activations_never_suffices() -> None:
-    parts = plan_memory(shape_of("70B"), "qlora", context=4096, batch=16).parts
-    assert gpus_needed(parts, 24, 0) is None
-
-
-def test_cards_shrink_as_they_grow() -> None:
-    counts = list(plan_memory(shape_of("70B"), "lora", checkpointing=True).gpus.values())
-    assert None not in counts
-    assert counts == sorted(counts, reverse=True)
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("7B", 7e9), ("3.8b", 3.8e9), ("500M", 5e8),
@@ -161,12 +99,68 @@ def test_unknown_names_and_damaged_configs_are_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
-def test_the_worked_example_is_what_the_code_says() -> None:
-    text = DOC.read_text(encoding="utf-8")
-    for method in METHODS:
-        plan = plan_memory(shape_of("70B"), method, checkpointing=True)
-        parts = " | ".join(f"{plan.parts[p] / 1e9:.1f}" for p in (
-            "weights", "adapter", "gradients", "optimizer", "activations", "overhead"))
-        cards = " | ".join(str(plan.gpus[card]) for card in ("24", "40", "48", "80", "141"))
-        assert f"| {method} | {parts} | {plan.total / 1e9:.1f} |" in text
-        assert f"| {method} | {cards} |" in text
+@pytest.mark.parametrize("method", METHODS)
+def test_the_expected_lies_between_low_and_high(method: str) -> None:
+    plan = plan_memory(shape_of("phi-3-mini"), method)  # type: ignore[arg-type]
+    for part, value in plan.parts.items():
+        assert plan.low[part] <= value <= plan.high[part], part
+    assert sum(plan.low.values()) < plan.total < sum(plan.high.values())
+
+
+def test_full_fine_tuning_casts_its_weights_and_holds_every_logit() -> None:
+    shape = shape_of("phi-3-mini")
+    full, lora = (plan_memory(shape, m, checkpointing=True).parts for m in ("full", "lora"))
+    assert full["copies"] == 2 * shape.parameters
+    # What it has more is the loss: 14 bytes per logit, less what LoRA recomputes then.
+    assert full["activations"] > lora["activations"] + 0.5 * 14 * shape.vocab * 2048
+
+
+def test_the_loss_behind_a_frozen_head_takes_a_block_of_logits() -> None:
+    """So a vocabulary of 100,352 costs no more than one of 32,064."""
+    few, many = (plan_memory(replace(shape_of("phi-3-mini"), vocab=vocab), "lora",
+                             context=8192).parts["activations"] for vocab in (32_064, 100_352))
+    assert few == many
+
+
+def test_a_process_holds_libraries_and_a_card_its_context() -> None:
+    shape = shape_of("smollm2-135m")
+    card, process = (plan_memory(shape, "qlora", context=512, place=place)
+                     for place in ("gpu", "cpu"))
+    assert process.gpus == {} and set(card.gpus) == {"24", "40", "48", "80", "141"}
+    longer = plan_memory(shape, "qlora", context=4096, place="cpu")
+    # The allocator keeps a share of the activations, beside the libraries.
+    kept = ((longer.parts["overhead"] - process.parts["overhead"])
+            / (longer.parts["activations"] - process.parts["activations"]))
+    assert 0.3 < kept < 1
+    assert process.parts["overhead"] > 600e6
+    # 4-bit weights of a small model are held unpacked there, 2 bytes each.
+    assert process.parts["copies"] - card.parts["copies"] == pytest.approx(
+        2 * shape.linear * (1 - 1 / shape.layers), abs=2)
+
+
+def test_the_pages_hold_what_the_plan_says_now() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "plan-tables")],
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_stale_page_is_found() -> None:
+    loader = SourceFileLoader("plan_tables", str(ROOT / "scripts" / "plan-tables"))
+    spec = spec_from_loader("plan_tables", loader)
+    assert spec is not None
+    tables = module_from_spec(spec)
+    loader.exec_module(tables)
+    text = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
+    assert tables.doc(text) == text
+    assert tables.doc(text.replace("| weights | 2", "| weights | 3")) == text
+    recipe = (ROOT / "configs" / "phi-3-mini-qlora-8gb.yaml").read_text(encoding="utf-8")
+    assert tables.recipe(re.sub(r"Planned: [\d.]+", "Planned: 1.0", recipe)) == recipe
+
+
+def test_what_the_page_concludes_from_its_tables() -> None:
+    full, lora, qlora = (plan_memory(shape_of("70B"), method, checkpointing=True).gpus
+                         for method in METHODS)
+    assert (full["80"], lora["80"], qlora["80"]) == (17, 3, 1)
+    assert (qlora["40"], qlora["48"]) == (2, 2)
+    assert qlora["24"] is not None and qlora["24"] > 2
+    assert lora["24"] == 9

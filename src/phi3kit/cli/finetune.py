@@ -30,6 +30,8 @@ def finetune(
     checkpointing: Annotated[bool | None, typer.Option(
         "--checkpointing/--no-checkpointing",
         help="Recompute activations: a fraction of the memory, slower steps.")] = None,
+    shard: Annotated[bool | None, typer.Option(
+        "--shard/--no-shard", help="Several processes: each holds a share of the base.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     report_to: Annotated[str | None, typer.Option(
         help="Tracker: none, tensorboard, wandb or mlflow.")] = None,
@@ -38,6 +40,8 @@ def finetune(
                             "settings or data have changed.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew even if this very run was "
                                                         "made before.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop before training when an example "
+                                                          "would be left out.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
                                                             "sources and stop.")] = False,
@@ -55,7 +59,8 @@ def finetune(
         "finetune.rslora": rslora, "finetune.init": init, "finetune.report_to": report_to,
         "finetune.rank": rank, "finetune.epochs": epochs,
         "finetune.learning_rate": learning_rate, "finetune.passages": passages,
-        "finetune.checkpointing": checkpointing, "finetune.seed": seed,
+        "finetune.checkpointing": checkpointing, "finetune.shard": shard,
+        "finetune.seed": seed,
     })
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
@@ -64,7 +69,7 @@ def finetune(
         return
     from phi3kit.finetune import processes, train
 
-    report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume)
+    report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume, strict=strict)
     if not processes.launched().leads:
         return  # the first process of several tells it
     if json:

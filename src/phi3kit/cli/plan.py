@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from phi3kit.records import TrainingPlan
 
 
 class MethodName(StrEnum):
@@ -18,10 +21,20 @@ class MethodName(StrEnum):
     qlora = "qlora"
 
 
+class DeviceName(StrEnum):
+    """What to train on."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
 def plan(
-    model: Annotated[str | None, typer.Option(
+    what: Annotated[str | None, typer.Argument(
+        metavar="[MODEL]", show_default=False,
         help="Catalog name, folder with config.json, or a size such as 7B. Default: model.name "
-             "of phi3kit.yaml.")] = None,
+             "of phi3kit.yaml. With --calibration: the folder of runs.")] = None,
+    model: Annotated[str | None, typer.Option(help="The same as MODEL.")] = None,
     method: Annotated[MethodName | None, typer.Option(
         help="How to train; all three when left out.")] = None,
     gpu: Annotated[str | None, typer.Option(
@@ -29,6 +42,9 @@ def plan(
                              "for the hours.")] = None,
     gpu_memory: Annotated[float | None, typer.Option(
         min=0.1, help="Memory of your card in GB: does it fit, and what to change if not.")] = None,
+    device: Annotated[DeviceName | None, typer.Option(
+        help="cpu: plan for the memory of a process. Default: a GPU, unless model.device is "
+             "cpu.")] = None,
     dataset: Annotated[Path | None, typer.Option(
         help="Training examples: adds the hours that they take. Default: finetune.dataset, when "
              "--gpu or --price asks for hours.")] = None,
@@ -48,6 +64,10 @@ def plan(
         "--checkpointing/--no-checkpointing",
         help="Recompute activations, or keep them: faster, larger. Default: "
              "finetune.checkpointing.")] = None,
+    calibration: Annotated[bool, typer.Option(
+        "--calibration", help="Instead: what was planned for the training runs here, beside "
+                              "what they took.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Tables in Markdown.")] = False,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
                                                             "sources and stop.")] = False,
@@ -55,52 +75,67 @@ def plan(
     """Memory of training by part, how many GPUs of which size, how many hours and what cost."""
     from phi3kit import settings
     from phi3kit.cli import dry_run as printed
-    from phi3kit.plan.gpus import find_gpu, of_memory
-    from phi3kit.plan.memory import METHODS, plan_memory
-    from phi3kit.plan.shapes import shape_of
-    from phi3kit.plan.time import plan_times
-    from phi3kit.records import DatasetSize, as_json
-    from phi3kit.report.terminal_plan import print_plans, print_times
 
-    if gpu is not None and gpu_memory is not None:
-        raise typer.BadParameter("--gpu tells the memory; leave out --gpu-memory")
-    if dataset is not None and examples is not None:
-        raise typer.BadParameter("--examples stands in for --dataset; leave one out")
+    _refuse_both(what, model, "MODEL and --model name the same")
+    _refuse_both(gpu, gpu_memory, "--gpu tells the memory; leave out --gpu-memory")
+    _refuse_both(dataset, examples, "--examples stands in for --dataset; leave one out")
+    _refuse_both(as_json_ or None, markdown or None, "one form: --json or --markdown")
     resolved = settings.load({
-        "model.name": model, "finetune.rank": rank, "finetune.epochs": epochs,
-        "finetune.dataset": None if dataset is None else str(dataset),
+        "model.name": None if calibration else what or model,
+        "model.device": device and device.value, "finetune.rank": rank,
+        "finetune.epochs": epochs, "finetune.dataset": dataset and str(dataset),
         "finetune.checkpointing": checkpointing})
     if dry_run:
         printed.show(resolved, "model", "finetune")
         return
-    values = resolved.values
-    shape = shape_of(values.model.name)
-    cards = (find_gpu(gpu),) if gpu else of_memory(gpu_memory) if gpu_memory else ()
-    memory = float(cards[0].memory_gb) if gpu else gpu_memory
-    size = None
-    if examples is not None:
-        size = DatasetSize(source="", examples=examples, tokens=examples * tokens_per_example,
-                           longest=tokens_per_example, how="as given")
-    elif values.finetune.dataset is not None and (dataset or gpu or price is not None):
-        from phi3kit.dataset.size import dataset_size
-
-        size = dataset_size(values)
-    elif price is not None:
+    if calibration:
+        _calibrate(Path(what or resolved.values.runs), as_json_, markdown)
+        return
+    if price is not None and examples is None and resolved.values.finetune.dataset is None:
         raise typer.BadParameter("--price needs --dataset or --examples")
-    plans = [plan_memory(shape, name, context=context, batch=batch, rank=values.finetune.rank,
-                         checkpointing=values.finetune.checkpointing, gpu_memory_gb=memory)
-             for name in METHODS if method is None or name == method.value]
-    times = [] if size is None else plan_times(
-        shape, [item.method for item in plans], size, values.finetune, gpus=cards,
-        most_tokens=context * batch, price=price)
-    if as_json_:
-        found = [as_json(item) for item in plans]
-        for item, time in zip(found, times, strict=False):
-            item |= {"dataset": as_json(size), "time": as_json(time)}
-        typer.echo(json.dumps(found if method is None else found[0], indent=2))
-    else:
-        print_plans(plans, memory, card=cards[0].name if gpu else "")
-        if size is not None:
-            print_times(times, plans, size, price)
-    if memory is not None and not any(item.fits for item in plans):
+    from phi3kit.finetune.ahead import plan_training
+    from phi3kit.plan.step import METHODS
+
+    found = plan_training(
+        resolved.values, methods=[name for name in METHODS if method in (None, name)], gpu=gpu,
+        gpu_memory=gpu_memory, examples=examples, tokens_per_example=tokens_per_example,
+        hours=dataset is not None, price=price, context=context, batch=batch)
+    _tell(found, as_json_, markdown, one=method is not None)
+    if found.nothing_fits:
         raise typer.Exit(3)
+
+
+def _refuse_both(one: object, other: object, why: str) -> None:
+    if one is not None and other is not None:
+        raise typer.BadParameter(why)
+
+
+def _tell(found: TrainingPlan, as_json_: bool, markdown: bool, *, one: bool) -> None:
+    from phi3kit.records import as_json
+    from phi3kit.report.markdown_plan import plan_markdown
+    from phi3kit.report.terminal_plan import print_plan
+
+    if not as_json_:
+        typer.echo(plan_markdown(found)) if markdown else print_plan(found)
+        return
+    plans = [as_json(item) for item in found.plans]
+    for item, time in zip(plans, found.times, strict=False):
+        item |= {"dataset": as_json(found.dataset), "time": as_json(time)}
+    typer.echo(json.dumps(plans[0] if one else plans, indent=2))
+
+
+def _calibrate(root: Path, as_json_: bool, markdown: bool) -> None:
+    from phi3kit.finetune.calibration import calibrate
+    from phi3kit.records import as_json
+    from phi3kit.report.markdown_plan import calibration_markdown
+    from phi3kit.report.terminal_plan import print_calibration
+
+    found = calibrate(root)
+    if as_json_:
+        typer.echo(json.dumps(as_json(found), indent=2))
+    elif markdown:
+        typer.echo(calibration_markdown(found))
+    else:
+        print_calibration(found)
+    if found.skipped:
+        raise typer.Exit(1)

@@ -12,6 +12,11 @@ from phi3kit.dataset.encode import IGNORED, Encoded
 _STEP = 16
 
 
+def padded_width(length: int) -> int:
+    """Tokens that a row of `length` tokens has as the longest of its micro-batch."""
+    return -(-length // _STEP) * _STEP
+
+
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Rows grouped by length, each group at most `budget` tokens when padded.
 
@@ -55,7 +60,7 @@ class Collator:
             return torch.tensor([[*getattr(rows[i], field),
                                   *[fill] * (width - len(rows[i].input_ids))] for i in group])
 
-        widths = [-(-len(row.input_ids) // _STEP) * _STEP for row in rows]
+        widths = [padded_width(len(row.input_ids)) for row in rows]
         budget = self._budget
         if self._processes > 1:  # small enough that there is one for each
             budget = min(budget, -(-sum(widths) // self._processes))

@@ -29,7 +29,9 @@ def fuse(model: Any) -> int:
 
     layers = [layer for layer in model.modules() if _is_plain(layer)]
     held = 2 * sum(layer.in_features * layer.out_features for layer in layers)
-    hold = next(model.parameters()).device.type == "cpu" and held <= _HELD_BYTES
+    hold = (held <= _HELD_BYTES
+            and all(layer.weight.device.type == "cpu" and not is_shared_out(layer.weight)
+                    for layer in layers))
     product = _product()
     for layer in layers:
         weight = _weight_of(layer.base_layer, hold=hold)
@@ -53,6 +55,13 @@ def unfuse(model: Any) -> None:
             layer.__dict__.pop("forward", None)
 
 
+def is_shared_out(weight: Any) -> bool:
+    """Whether this process holds only its share of a weight, see `sharding`."""
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(weight, DTensor)
+
+
 def _is_plain(layer: Any) -> bool:
     import torch
 
@@ -73,7 +82,8 @@ def _weight_of(layer: Any, *, hold: bool) -> Any:
     (2 bytes per weight, where 4-bit ones take half a byte): the values are the same ones, and
     what QLoRA saves there is not worth the time.
     """
-    state = getattr(layer.weight, "quant_state", None)
+    # The layer keeps it too, for a weight that is shared out is a plain tensor when gathered.
+    state = getattr(layer.weight, "quant_state", None) or getattr(layer, "quant_state", None)
     if state is None:
         return lambda: layer.weight
     from bitsandbytes.functional import dequantize_4bit
@@ -82,7 +92,8 @@ def _weight_of(layer: Any, *, hold: bool) -> Any:
     if hold:
         held = dequantize_4bit(layer.weight.data, state).to(dtype)
         return lambda: held
-    return lambda: dequantize_4bit(layer.weight.data, layer.weight.quant_state).to(dtype)
+    return lambda: dequantize_4bit(
+        layer.weight.data, getattr(layer.weight, "quant_state", None) or state).to(dtype)
 
 
 def _product() -> Any:

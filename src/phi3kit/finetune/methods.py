@@ -61,11 +61,16 @@ def _key(name: str) -> str:
     return f"finetune.init: {name}" if name in ("pissa", "loftq") else f"finetune.{name}"
 
 
-def load(model: ModelSettings, own: FinetuneSettings) -> Loaded:
+def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) -> Loaded:
     """The base, ready to train or to take an adapter.
 
     Whole models are held in float32, for bfloat16's 8 bits swallow small updates; the
     arithmetic is `model.dtype` all the same, see `Loaded.dtype`.
+
+    Args:
+        model: the base, its device and its arithmetic.
+        own: the way to train.
+        sharded: load into host memory, whatever the device: no card has to hold all of it.
 
     Raises:
         ModelError: the base cannot be loaded, or not be trained in this arithmetic.
@@ -84,7 +89,10 @@ def load(model: ModelSettings, own: FinetuneSettings) -> Loaded:
         loaded.dtype = dtype
         loaded.model.train()
         return loaded
-    return load_base(model, quantization="nf4" if own.qlora else "none", training=True)
+    if sharded:
+        model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
+    return load_base(model, quantization="nf4" if own.qlora else "none", training=True,
+                     sharded=sharded)
 
 
 def add_adapter(loaded: Loaded, own: FinetuneSettings) -> None:

@@ -1,19 +1,20 @@
 """One training run in several processes, started by torchrun or `accelerate launch`.
 
-Every process holds the whole model and computes its share of each step's micro-batches; the
-gradients are added up before the optimizer, so that the result is that of one process. The
-first process alone writes files and speaks.
+Every process holds the whole model, or the frozen layers by shares (see `sharding`), and
+computes its part of each step's micro-batches; the gradients are added up before the optimizer,
+so that the result is that of one process. The first process alone writes files and speaks.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from phi3kit.dataset.encode import IGNORED
 from phi3kit.errors import Phi3kitError, RunError
 
 T = TypeVar("T")
@@ -69,6 +70,22 @@ class Processes:
         flag = torch.tensor(int(here), device=_device())
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
+
+    def share(self, micro_batches: Sequence[Mapping[str, Any]], *, even: bool,
+              ) -> list[Mapping[str, Any]]:
+        """Those of a step's micro-batches that this process computes.
+
+        Args:
+            micro_batches: {"input_ids", "labels": int64[rows, width]} each.
+            even: give every process as many, with single tokens without a label for those that
+                lack one: where weights are gathered, all processes have to take part.
+        """
+        mine = list(micro_batches[self.rank::self.size])
+        if even and len(mine) < -(-len(micro_batches) // self.size):
+            first = micro_batches[0]
+            mine.append({"input_ids": first["input_ids"][:1, :1],
+                         "labels": first["labels"][:1, :1].clone().fill_(IGNORED)})
+        return mine
 
     def add_up(self, parameters: Iterable[Any], loss: Any) -> Any:
         """Replace each gradient, and return the loss, by the sum over all processes.

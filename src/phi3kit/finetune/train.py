@@ -7,22 +7,22 @@ import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from filelock import BaseFileLock, FileLock, Timeout
 
 from phi3kit import __version__, runs
-from phi3kit.dataset.check import tell
+from phi3kit.dataset.digest import digest, digest_lines, refuse_left_out
 from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, methods, processes, trackers
+from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
 from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
-from phi3kit.records import Failure, Message, TrainReport, as_json
+from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
 from phi3kit.settings import Resolved, Settings, flatten
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from phi3kit.rag.retrieve import Retriever
 
 # Settings of `finetune` that do not change the result, but for rounding.
-_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing", "report_to")
+_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing", "shard", "report_to")
 
 
 def finetune(settings: Settings, resolved: Resolved | None = None, *,
-             fresh: bool = False, resume: Path | None = None) -> TrainReport:
+             fresh: bool = False, resume: Path | None = None,
+             strict: bool = False) -> TrainReport:
     """Train an adapter or a whole model; an interrupted run goes on, a finished one is reused.
 
     Started in several processes (torchrun), all of them call it and all get the report.
@@ -44,10 +45,12 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         resolved: the same settings with their sources, for the record in run.json.
         fresh: throw away what an earlier run with the same inputs left.
         resume: the run folder that has to go on; None: the one that these inputs lead to.
+        strict: stop, before anything is trained, when an example would be left out.
 
     Raises:
         SettingsError: no dataset is named, or settings exclude each other.
-        DataError: the dataset cannot be read, or none of its examples can be used.
+        DataError: the dataset cannot be read, none of its examples can be used, or `strict`
+            and one of them cannot.
         ModelError: the base cannot be loaded or trained.
         StoreError: passages are asked for and there is no collection.
         RunError: the loss is not finite, the disk is full, another process trains the same
@@ -58,11 +61,13 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         raise SettingsError("no dataset", where="finetune.dataset",
                             mend="Give --dataset FILE or set it in phi3kit.yaml")
     methods.refuse_contradictions(settings.finetune)
+    sharding.refuse_unshardable(settings.finetune)
     trackers.refuse_missing(settings.finetune.report_to)
     team = processes.join(settings.model.device)
     try:
         with processes.quiet_unless_first(team):
-            return _finetune(settings, resolved, team, fresh=fresh, resume=resume)
+            return _finetune(settings, resolved, team, fresh=fresh, resume=resume,
+                             strict=strict)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -72,7 +77,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
 
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
-              fresh: bool, resume: Path | None) -> TrainReport:
+              fresh: bool, resume: Path | None, strict: bool) -> TrainReport:
     from phi3kit.models.loading import fingerprint
 
     path = Path(settings.finetune.dataset or "")
@@ -84,6 +89,8 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         why = failures[0].why if failures else "it holds no examples"
         raise DataError(f"none of the {len(failures)} examples can be used; the first: {why}",
                         where=failures[0].where if failures else str(path))
+    if strict:
+        refuse_left_out(failures)
     retriever = _retriever(settings, kept)
     base = fingerprint(settings.model.name, settings.model.revision)
     inputs = _inputs(settings, kept, base, data.sha256, retriever)
@@ -96,13 +103,16 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         if team.leads:
             checkpoints.discard(run.path)  # a kill may have come before that
         note(f"reusing {run.path}: same data, base and settings")
-        return replace(msgspec.convert(run.state["result"], TrainReport),
-                       run=str(run.path), reused=True)
+        report = msgspec.convert(run.state["result"], TrainReport)
+        if strict:
+            refuse_left_out(report.skipped)
+        return replace(report, run=str(run.path), reused=True)
     # Beside the folder and not in it: --fresh removes the folder.
     lock = FileLock(f"{run.path}.lock", timeout=0)
     team.first(lambda: _acquire(lock, run.path))
     try:
-        report = _train(settings, run, kept, failures, data.format, retriever, team)
+        report = _train(settings, run, kept, failures, data.format, retriever, team,
+                        strict=strict)
     finally:
         lock.release()
     if team.leads:
@@ -173,30 +183,45 @@ def _sources(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
     return {key: {"value": value, "source": source} for key, value, source in resolved.items()}
 
 
+class _Row(NamedTuple):
+    """An example, the messages it is trained on, and their tokens."""
+
+    example: Example
+    chat: Sequence[Message]
+    encoded: Encoded
+
+
 def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
            failures: list[Failure], form: str, retriever: Retriever | None,
-           team: Processes) -> TrainReport:
+           team: Processes, *, strict: bool) -> TrainReport:
     from phi3kit.finetune.session import Session
     from phi3kit.models.chat import stop_token_ids
+    from phi3kit.models.hardware import pick_device
 
     own = settings.finetune
     # A retry of a failed run: the reason of the failure is past.
     run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
     messages = _chats(settings, examples, retriever)
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
-    loaded = methods.load(settings.model, own)
+    sharded = sharding.wanted(own, team)
+    loaded = methods.load(settings.model, own, sharded=sharded)
     stop_ids = stop_token_ids(loaded.tokenizer, loaded.model)
-    rows, too_long = _encode_all(settings, examples, messages, loaded, stop_ids)
-    if team.leads:
-        tell(settings, examples, rows)
+    limit = min(settings.finetune.max_tokens, loaded.context)
+    rows, too_long = _encode_all(settings, examples, messages, loaded, stop_ids, limit)
+    if strict:
+        refuse_left_out(too_long)
+    data = team.first(lambda: _look(settings, rows, loaded, limit))
     failures = sorted([*failures, *too_long],
                       key=lambda f: int(f.where.rpartition(":")[2]))
     methods.add_adapter(loaded, own)
-    session = Session(loaded, rows, own, run.path, team)
+    if sharded:
+        sharding.shard(loaded, team, pick_device(settings.model.device))
+    session = Session(loaded, [row.encoded for row in rows], own, run.path, team)
 
     def finished() -> TrainReport:
-        report = session.report(
-            instruction=settings.ask.instruction, format=form, skipped=tuple(failures))
+        report = replace(session.report(
+            instruction=settings.ask.instruction, format=form, skipped=tuple(failures)),
+            data=data)
         run.finish(as_json(report))
         checkpoints.discard(run.path)
         return report
@@ -224,20 +249,24 @@ def _chats(settings: Settings, examples: Sequence[Example],
 
 def _encode_all(settings: Settings, examples: Sequence[Example],
                 messages: Sequence[Sequence[Message]], loaded: Loaded,
-                stop_ids: Sequence[int]) -> tuple[list[Encoded], list[Failure]]:
-    """Rows for the trainer; examples that do not fit are failures, and one line if any is cut."""
-    limit = min(settings.finetune.max_tokens, loaded.context)
-    rows: list[Encoded] = []
+                stop_ids: Sequence[int], limit: int) -> tuple[list[_Row], list[Failure]]:
+    """Rows for the trainer; examples that do not fit are failures."""
+    rows: list[_Row] = []
     failures: list[Failure] = []
     for example, chat in zip(examples, messages, strict=True):
         try:
-            rows.append(encode(loaded.tokenizer, chat, stop_ids, limit))
+            rows.append(_Row(example, chat, encode(loaded.tokenizer, chat, stop_ids, limit)))
         except DataError as error:
             failures.append(Failure(f"{settings.finetune.dataset}:{example.line}", str(error)))
     if not rows:
         raise DataError(f"none of the examples fits: {failures[0].why}", where=failures[0].where)
-    cut = sum(row.cut for row in rows)
-    if cut:
-        note(f"{cut} of {len(rows)} examples are longer than {limit} tokens: the start of their "
-             "prompts is cut, their answers are whole")
     return rows, failures
+
+
+def _look(settings: Settings, rows: Sequence[_Row], loaded: Loaded, limit: int) -> DataDigest:
+    """Say in a few lines what is about to be trained on."""
+    found = digest(settings, [row.example for row in rows], [row.chat for row in rows],
+                   [row.encoded for row in rows], loaded.tokenizer, limit)
+    for line in digest_lines(found):
+        note(line)
+    return found

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, metrics, trackers
+from phi3kit.finetune import checkpoints, metrics, sharding, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.loss import answer_loss, causal_of, has_plain_head
@@ -61,6 +61,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.remove_callback(PrinterCallback)
     trackers.keep_in(run, trainer)
     trainer.run, trainer.on_step, trainer.team = run, on_step, team
+    trainer.sharded = sharding.wanted(settings, team)
     trainer.plain_head = has_plain_head(loaded.model)
     return trainer
 
@@ -133,6 +134,7 @@ def _trainer_class() -> Any:
         on_step: OnStep
         plain_head: bool
         team: Processes
+        sharded: bool
         _began: float | None = None
         _spent: dict[str, int]
         _staging: str | None = None
@@ -150,7 +152,7 @@ def _trainer_class() -> Any:
                 torch.manual_seed(hash((self.args.seed, self.state.global_step, self.team.rank)))
             self._spent = {"tokens": int(inputs["tokens"]), "trained": int(inputs["trained"])}
             total = torch.zeros((), device=self.args.device)
-            for micro in inputs["micro"][self.team.rank::self.team.size]:
+            for micro in self.team.share(inputs["micro"], even=self.sharded):
                 with self.compute_loss_context_manager():
                     loss = answer_loss(model, **self._prepare_input(micro),
                                        plain_head=self.plain_head) / inputs["trained"]

@@ -84,8 +84,9 @@ def _memory() -> Check:
 
 def _disk() -> Check:
     values = settings.load().values
-    places = {"runs": Path(values.runs), "store": Path(values.ingest.store),
-              "cache": cache_folder()}
+    places = {"runs": Path(values.runs), "cache": cache_folder()}
+    if "://" not in values.ingest.store:  # else it is on a server
+        places["store"] = Path(values.ingest.store)
     free = {name: shutil.disk_usage(_existing(path)).free / _GB for name, path in places.items()}
     return Check("disk", min(free.values()) >= _LEAST_DISK_GB,
                  "free: " + ", ".join(f"{name} {gb:.1f} GB" for name, gb in free.items()),

@@ -27,8 +27,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from phi3kit.plan.gpus import Gpu
-from phi3kit.plan.memory import Method
 from phi3kit.plan.shapes import Shape, shape_of
+from phi3kit.plan.step import Method
 from phi3kit.records import DatasetSize, TimePlan
 from phi3kit.settings import FinetuneSettings
 

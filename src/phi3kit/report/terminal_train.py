@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from phi3kit.records import TrainReport
+from phi3kit.records import DataDigest, TrainReport
 
 _SHOWN = 20  # failures; a file of wrong lines should not bury the result
 _METHODS = {"lora": "LoRA", "qlora": "QLoRA, base in 4-bit NF4", "full": "every weight"}
@@ -26,6 +26,7 @@ def train_lines(report: TrainReport) -> list[str]:
         f"{'reused' if report.reused else 'trained'}  {report.base} ({_method(report)})",
         _row("format", report.format),
         _row("examples", f"{report.examples:,}, {len(report.skipped):,} left out"),
+        *(_data(report.data) if report.data else []),
         _trained(report),
         _row("steps", f"{report.steps:,} in {report.epochs:g} epochs"),
         _row("loss", f"{report.losses[0]:.3f} → {report.final_loss:.3f}"),
@@ -51,6 +52,16 @@ def train_lines(report: TrainReport) -> list[str]:
 def _method(report: TrainReport) -> str:
     words = [_METHODS[report.method], *(_VARIANTS[name] for name in report.variants)]
     return ", ".join(words)
+
+
+def _data(found: DataDigest) -> list[str]:
+    """What was found in the examples; what nobody would mend takes no line."""
+    said = [f"{count:,} {what}" for count, what in (
+        (found.copies, "exact copies"), (found.near_copies, "near copies"),
+        (found.conflicts, "with another's prompt and a different answer"),
+        (len({leak.line for leak in found.leaks}), "close to a held-out question"),
+        (found.lengths.cut, f"cut to {found.lengths.limit:,} tokens")) if count]
+    return [_row("data", ", ".join(said) + ": phi3kit dataset check shows which")] if said else []
 
 
 def _trained(report: TrainReport) -> str:

@@ -1,0 +1,72 @@
+"""What a training will take, before it is spent: memory, cards, hours and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from phi3kit.dataset.size import dataset_size
+from phi3kit.errors import SettingsError
+from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
+from phi3kit.plan.memory import plan_memory
+from phi3kit.plan.shapes import shape_of
+from phi3kit.plan.step import METHODS, Method, Place
+from phi3kit.plan.time import plan_times
+from phi3kit.records import DatasetSize, TrainingPlan
+from phi3kit.settings import Settings
+
+
+def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
+                  gpu: str | None = None, gpu_memory: float | None = None,
+                  examples: int | None = None, tokens_per_example: int = 300,
+                  hours: bool = False, price: float | None = None, context: int = 2048,
+                  batch: int = 1) -> TrainingPlan:
+    """Memory of each method, and hours and cost where a dataset or its size is known.
+
+    Args:
+        values: model, adapter and dataset; with `model.device: cpu` the plan is for a process.
+        methods: to plan for.
+        gpu: the name of a card, in place of `gpu_memory`, in GB.
+        examples: how many there will be, of `tokens_per_example`; stands in for the dataset.
+        hours: whether `finetune.dataset` is counted even if neither card nor price ask for it.
+        price: of an hour.
+        context: tokens per row.
+        batch: rows per forward pass.
+
+    Raises:
+        ModelError: the model's shape is not known.
+        SettingsError: no such card; a card for a CPU's plan.
+        DataError: the dataset cannot be counted.
+    """
+    place: Place = "cpu" if values.model.device == "cpu" else "gpu"
+    if place == "cpu" and gpu is not None:
+        raise SettingsError(f"a plan for a CPU, and the card '{gpu}'", where="model.device",
+                            mend="Leave out one of --device cpu and --gpu")
+    shape = shape_of(values.model.name)
+    cards: tuple[Gpu, ...] = ()
+    if gpu:
+        cards = (find_gpu(gpu),)
+    elif gpu_memory and place == "gpu":
+        cards = of_memory(gpu_memory)
+    memory = float(cards[0].memory_gb) if gpu else gpu_memory
+    plans = [plan_memory(shape, name, context=context, batch=batch, rank=values.finetune.rank,
+                         checkpointing=values.finetune.checkpointing, place=place,
+                         gpu_memory_gb=memory)
+             for name in methods]
+    size = _size(values, examples, tokens_per_example,
+                 counted=hours or gpu is not None or price is not None)
+    times = [] if size is None else plan_times(
+        shape, methods, size, values.finetune, gpus=cards, most_tokens=context * batch,
+        price=price)
+    return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
+                        card=cards[0].name if gpu else "", price=price)
+
+
+def _size(values: Settings, examples: int | None, tokens_per_example: int, *,
+          counted: bool) -> DatasetSize | None:
+    """Of the dataset as it is given, or else of the file when it has to be counted."""
+    if examples is not None:
+        return DatasetSize(source="", examples=examples, tokens=examples * tokens_per_example,
+                           longest=tokens_per_example, how="as given")
+    if values.finetune.dataset is None or not counted:
+        return None
+    return dataset_size(values)

@@ -1,0 +1,54 @@
+"""How many cards hold a training step, when its weights are sharded over them.
+
+ZeRO-3 and FSDP divide weights, gradients and optimizer states evenly over the cards (Rajbhandari
+et al. 2020, ZeRO, section 5; Zhao et al. 2023, PyTorch FSDP, section 3). Activations are not
+divided: each card has rows of its own, and so it holds what one card alone holds for them. To
+compute a layer a card also gathers all of its weights (one layer at a time, FSDP section 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from phi3kit.plan.shapes import Shape
+from phi3kit.plan.step import End, Method
+
+GB = 10**9
+CARDS_GB = (24, 40, 48, 80, 141)
+_SHARDED = ("weights", "adapter", "gradients", "optimizer")
+_MOST_CARDS = 1024
+
+# What a card holds beside the tensors: the driver's context and the kernels, and what the
+# allocator cannot use between blocks, as a share. Assumptions, not measured with this project.
+CONTEXT_BYTES: Mapping[End, int] = {
+    "low": int(0.4 * 2**30), "expected": int(0.8 * 2**30), "high": int(1.2 * 2**30)}
+FRAGMENTATION: Mapping[End, float] = {"low": 0.0, "expected": 0.05, "high": 0.15}
+
+# Of a quantised weight: 4 bits, and 0.127 bits of constants (Dettmers et al. 2023, section 3).
+NF4_BYTES = (4 + 0.127) / 8
+
+
+def gpus_needed(shape: Shape, method: Method, parts: Mapping[str, int], card_gb: float,
+                end: End = "expected") -> int | None:
+    """The fewest cards of `card_gb` that hold a training step; None when no number does.
+
+    Args:
+        parts: bytes by part, of the step on one card.
+        card_gb: memory of each card.
+    """
+    room = card_gb * GB / (1 + FRAGMENTATION[end]) - parts["activations"] - CONTEXT_BYTES[end]
+    states = sum(parts[name] for name in _SHARDED)
+    if states + parts["copies"] <= room:
+        return 1
+    # Full fine-tuning's 16-bit copies are those of the layer that is gathered.
+    own = gathered(shape, method) + (0 if method == "full" else parts["copies"])
+    if room <= own:
+        return None
+    cards = math.ceil(states / (room - own))
+    return cards if cards <= _MOST_CARDS else None
+
+
+def gathered(shape: Shape, method: Method) -> int:
+    """Bytes of the layer that a card collects from the others to compute it."""
+    return int((NF4_BYTES if method == "qlora" else 2) * shape.linear / shape.layers)

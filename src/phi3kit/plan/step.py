@@ -1,0 +1,40 @@
+"""The training step that a plan is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Method = Literal["full", "lora", "qlora"]
+METHODS: tuple[Method, ...] = ("full", "lora", "qlora")
+
+Place = Literal["gpu", "cpu"]
+
+End = Literal["low", "expected", "high"]
+ENDS: tuple[End, ...] = ("low", "expected", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One training step to plan for.
+
+    Attributes:
+        context: tokens per row.
+        batch: rows per forward pass.
+        rank: of the adapter; full fine-tuning has none.
+        checkpointing: activations are recomputed in the backward pass, not kept.
+        answers: share of the tokens that carry loss.
+        place: "gpu", or "cpu" for the resident memory of the whole process.
+    """
+
+    context: int = 2048
+    batch: int = 1
+    rank: int = 16
+    checkpointing: bool = False
+    answers: float = 1.0
+    place: Place = "gpu"
+
+    @property
+    def tokens(self) -> int:
+        """Of a forward pass, padding included."""
+        return self.context * self.batch

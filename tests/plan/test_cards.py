@@ -1,0 +1,56 @@
+"""Cards by number: what is sharded, what is not, and what a card gathers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from phi3kit.plan.cards import CONTEXT_BYTES, FRAGMENTATION, gathered, gpus_needed
+from phi3kit.plan.memory import METHODS, plan_memory
+from phi3kit.plan.shapes import shape_of
+
+SHARDED = ("weights", "adapter", "gradients", "optimizer")
+
+
+def test_cards_by_hand() -> None:
+    """LoRA of 70B on 24 GB: the states over what a card has left for its share of them."""
+    shape = shape_of("70B")
+    parts = plan_memory(shape, "lora", checkpointing=True).parts
+    layer = 2 * shape.linear / shape.layers
+    room = 24e9 / (1 + FRAGMENTATION["expected"]) - CONTEXT_BYTES["expected"]
+    room -= parts["activations"] + parts["copies"] + layer
+    by_hand = math.ceil(sum(parts[name] for name in SHARDED) / room)
+    assert gpus_needed(shape, "lora", parts, 24) == by_hand > 1
+
+
+def test_activations_are_not_sharded() -> None:
+    shape = shape_of("70B")
+    parts = plan_memory(shape, "qlora", context=4096, batch=16).parts
+    assert gpus_needed(shape, "qlora", parts, 24) is None
+
+
+def test_a_card_gathers_a_layer_in_the_type_that_it_is_kept_in() -> None:
+    shape = shape_of("70B")
+    assert gathered(shape, "lora") == 2 * shape.linear // shape.layers
+    assert gathered(shape, "qlora") < gathered(shape, "lora") / 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_card_suffices_exactly_when_it_fits(method: Any) -> None:
+    for card in (24, 48, 80):
+        plan = plan_memory(shape_of("7B"), method, gpu_memory_gb=card)
+        assert (plan.gpus[str(card)] == 1) == plan.fits
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_larger_cards_are_fewer_and_worse_assumptions_take_more(method: Any) -> None:
+    plan = plan_memory(shape_of("70B"), method, checkpointing=True)
+    counts = [count for count in plan.gpus.values() if count is not None]
+    assert len(counts) == len(plan.gpus)
+    assert counts == sorted(counts, reverse=True)
+    for size, count in plan.gpus.items():
+        low, high = plan.gpus_low[size], plan.gpus_high[size]
+        assert low is not None and high is not None and count is not None
+        assert low <= count <= high
