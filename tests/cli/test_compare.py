@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from phi3kit.report.markdown import escape
+
 DOCUMENTS = {
     "winch.md": "# Winch\n\nThe winch of the Ondrava lock needs marine grease number four.\n",
     "crane.md": "# Crane\n\nThe crane of the Ondrava lock lifts 12 tonnes at 8 metres.\n",
@@ -48,6 +50,9 @@ def test_dry_run_shows_where_each_value_comes_from(run_cli: Callable, folder: Pa
     (("--questions", "q.jsonl"), "need an adapter"),
     (("--questions", "q.jsonl", "--arms", "base,best"), "'compare.arms'"),
     (("--questions", "q.jsonl", "--metric", "luck"), "'compare.metric'"),
+    (("--questions", "q.jsonl", "--arms", "base,rag,few-shot"), "few-shot needs training"),
+    (("--questions", "q.jsonl", "--arms", "base,both", "--generator", "http://127.0.0.1:9"),
+     "both put an adapter on the model"),
     (("--questions", "q.jsonl", "--prediction", "q.jsonl"), "q.jsonl: not valid JSON"),
 ])
 def test_mistakes_are_one_line(run_cli: Callable, folder: Path, arguments: tuple[str, ...],
@@ -84,3 +89,35 @@ def test_base_against_rag_on_the_packaged_models(run_cli: Callable, folder: Path
     assert "6 of 6 answers are there already" in again.stderr
     assert "answering" not in again.stderr
     assert again.stdout.index("Not decidable yet") < again.stdout.index("Means per answer")
+
+
+@pytest.mark.model
+def test_the_arms_that_tell_why_on_the_packaged_models(run_cli: Callable, folder: Path) -> None:
+    assert run_cli("ingest", "docs").returncode == 0
+    (folder / "train.jsonl").write_text("".join(json.dumps(
+        {"prompt": question, "completion": answer}) + "\n" for question, answer in (
+            ("Which oil does the Ondrava pump need?", "gear oil number two"),
+            ("How much does the Ondrava hoist lift?", "3 tonnes"))), encoding="utf-8")
+    (folder / "phi3kit.yaml").write_text(
+        "finetune:\n  dataset: train.jsonl\ncompare:\n  similarity: true\n", encoding="utf-8")
+    (folder / "general.jsonl").write_text(json.dumps(
+        {"id": "days", "question": "How many days are there in a week?", "answers": ["7", "seven"]})
+        + "\n", encoding="utf-8")
+    done = run_cli("compare", "--questions", "q.jsonl", "--metric", "contains", "--arms",
+                   "base,few-shot,rag,oracle-rag,full-context", "--general-questions",
+                   "general.jsonl", "--json")
+    assert done.returncode == 3, done.stderr
+    found = json.loads(done.stdout)
+    means = {arm["arm"]: arm["metrics"] for arm in (*found["arms"], *found["diagnostics"])}
+    assert means["oracle-rag"]["contains"]["mean"] >= means["rag"]["contains"]["mean"] > 0
+    assert means["few-shot"]["contains"]["mean"] == means["base"]["contains"]["mean"] == 0
+    for metrics in means.values():
+        assert {"rouge_l", "chrf", "span_f1", "similarity", "length_ratio"} <= metrics.keys()
+    assert means["rag"]["similarity"]["mean"] > means["base"]["similarity"]["mean"]
+    rows = {(row["arm"], row["question_id"]): row for row in found["rows"]}
+    assert rows["oracle-rag", "w"]["sources"] == ["docs/winch.md"]
+    assert sorted(rows["full-context", "w"]["sources"]) == [f"docs/{n}" for n in sorted(DOCUMENTS)]
+    assert [harm["known"] for harm in found["harms"]] == [1, 1]
+    assert {d["arm"] for d in found["diagnoses"]} == {"few-shot", "oracle-rag", "full-context"}
+    report = (folder / found["run"] / "report.md").read_text(encoding="utf-8")
+    assert escape(found["diagnoses"][0]["sentence"]) in report

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from phi3kit.compare import metrics
-from phi3kit.compare.metrics import closed_kinds, measure
+from phi3kit.compare import words
+from phi3kit.compare.metrics import METRICS, Seen, closed_kinds, measure
+from phi3kit.dataset.sources import same_source
 from phi3kit.records import Question
 
 
@@ -20,7 +23,7 @@ from phi3kit.records import Question
     ("“Quoted” text…", "quoted text"),
 ])
 def test_normalise(text: str, normal: str) -> None:
-    assert metrics.normalise(text) == normal
+    assert words.normalise(text) == normal
 
 
 @pytest.mark.parametrize(("output", "gold", "exact", "f1", "inside"), [
@@ -36,9 +39,9 @@ def test_normalise(text: str, normal: str) -> None:
 ])
 def test_measures_of_text(output: str, gold: list[str], exact: float, f1: float,
                           inside: float) -> None:
-    assert metrics.exact_match(output, gold) == exact
-    assert metrics.token_f1(output, gold) == pytest.approx(f1)
-    assert metrics.contains(output, gold) == inside
+    assert words.exact_match(output, gold) == exact
+    assert words.token_f1(output, gold) == pytest.approx(f1)
+    assert words.contains(output, gold) == inside
 
 
 @pytest.mark.parametrize(("output", "rest"), [
@@ -47,7 +50,7 @@ def test_measures_of_text(output: str, gold: list[str], exact: float, f1: float,
     ("Number four [1, 2] and oil [3]", "Number four and oil"),
 ])
 def test_citations_and_full_stop_do_not_count(output: str, rest: str) -> None:
-    assert metrics.plain(output) == rest
+    assert words.plain(output) == rest
 
 
 @pytest.mark.parametrize(("source", "wanted", "same"), [
@@ -58,7 +61,7 @@ def test_citations_and_full_stop_do_not_count(output: str, rest: str) -> None:
     ("data/docs/winch.md", "other/winch.md", False),
 ])
 def test_same_source(source: str, wanted: str, same: bool) -> None:
-    assert metrics.same_source(source, wanted) is same
+    assert same_source(source, wanted) is same
 
 
 def question(**more: object) -> Question:
@@ -76,9 +79,7 @@ def test_closed_kinds_repeat_few_labels() -> None:
 
 
 def scores(asked: Question, output: str, **more: object) -> dict[str, float]:
-    given = {"abstained": False, "shown": (), "cited": (), "closed": frozenset({"label"}),
-             "retrieved": False, **more}
-    return dict(measure(asked, output, **given))  # type: ignore[arg-type]
+    return measure(Seen(asked, output, closed=asked.kind == "label", **more))  # type: ignore[arg-type]
 
 
 def test_score_is_token_f1_or_the_exact_label() -> None:
@@ -111,3 +112,100 @@ def test_retrieval_and_citations_count_only_where_they_apply() -> None:
     both = scores(question(), "four [1][2]", cited=("d/a.md", "d/b.md"))
     assert both["citation_precision"] == 0.5
     assert "citation_precision" not in scores(question(), "four")
+
+
+def test_words_around_a_right_answer_are_form() -> None:
+    found = scores(question(answers=("marine grease",)), "It needs marine grease number four.")
+    assert found["token_f1"] == pytest.approx(4 / 8)
+    assert found["span_f1"] == found["contains"] == 1
+    assert found["length_ratio"] == 3
+    wrong = scores(question(answers=("marine grease",)), "It needs oil")
+    assert wrong["span_f1"] == wrong["contains"] == 0
+
+
+@pytest.mark.parametrize(("output", "gold", "best"), [
+    ("a b c", ["b"], 1), ("a b x c", ["b c"], 4 / 5), ("x y", ["b c"], 0), ("", ["b"], 0),
+    ("b x x x x x x x x c", ["b c"], 2 / 3), ("b b", ["b"], 1), ("c b", ["b c"], 1),
+])
+def test_best_stretch(output: str, gold: list[str], best: float) -> None:
+    from phi3kit.compare.overlap import span_f1
+
+    assert span_f1(output.split(), [g.split() for g in gold]) == pytest.approx(best)
+
+
+@given(st.lists(st.sampled_from("abcx"), max_size=12), st.lists(st.sampled_from("abc"), min_size=1,
+                                                                max_size=5))
+def test_best_stretch_is_the_best_of_all(output: list[str], gold: list[str]) -> None:
+    from collections import Counter
+
+    from phi3kit.compare.overlap import span_f1
+
+    def f1(part: list[str]) -> float:
+        shared = sum((Counter(part) & Counter(gold)).values())
+        return 2 * shared / (len(part) + len(gold))
+
+    wanted = max((f1(output[i:j]) for i in range(len(output))
+                  for j in range(i + 1, len(output) + 1)), default=0.0)
+    assert span_f1(output, [gold]) == pytest.approx(wanted)
+
+
+def test_library_measures_take_the_best_gold_answer_in_any_script() -> None:
+    # ROUGE-L by hand: LCS "grease four" of 3 and 3 words. chrF of equal texts is 1.
+    found = scores(question(answers=("oil", "grease number four")), "grease, four now")
+    assert found["rouge_l"] == pytest.approx(2 / 3)
+    cyrillic = scores(question(answers=("смазка номер четыре",)), "смазка номер четыре")
+    assert (cyrillic["rouge_l"], cyrillic["chrf"]) == (1, 1)
+    assert 0 < scores(question(answers=("greased",)), "grease")["chrf"] < 1
+
+
+def test_labels_are_counted_where_answers_are_labels() -> None:
+    assert scores(question(kind="label"), "Four.")["label_accuracy"] == 1
+    assert scores(question(kind="label"), "number four")["label_accuracy"] == 0
+    assert "label_accuracy" not in scores(question(), "four")
+    unlabelled = [question(answers=(f"fault {i % 3}",)) for i in range(9)]
+    assert closed_kinds(unlabelled) == {""}
+
+
+def test_terms_that_a_good_answer_uses() -> None:
+    asked = question(terms=("sill", "mitre gate"))
+    assert scores(asked, "The sill of the gate.")["term_recall"] == 0.5
+    assert scores(asked, "Sills.")["term_recall"] == 0
+    assert "term_recall" not in scores(question(), "sill")
+
+
+def test_means_over_the_rows_that_have_it_are_precision_and_recall() -> None:
+    none = question(answers=(), answerable=False)
+    shy = scores(question(), "I do not know", abstained=True)
+    right = scores(none, "I do not know", abstained=True)
+    bold = scores(none, "four")
+    assert (shy["abstention_precision"], right["abstention_precision"]) == (0, 1)
+    assert "abstention_precision" not in bold
+    assert (right["abstention_recall"], bold["abstention_recall"]) == (1, 0)
+    assert "abstention_recall" not in shy
+
+
+def test_citation_recall_is_of_the_documents_that_hold_the_answer() -> None:
+    two = question(source_ids=("a.md", "c.md"))
+    assert scores(two, "four [1]", cited=("d/a.md", "d/b.md"), reads=True)["citation_recall"] == 0.5
+    assert scores(two, "four", reads=True)["citation_recall"] == 0
+    assert "citation_recall" not in scores(two, "four")
+
+
+def test_harm_counts_only_in_answers_from_passages() -> None:
+    made_up = scores(question(), "7 [9]", shown=("a.md",), fabricated=True, unsupported=("7",))
+    assert made_up["fabricated_citations"] == made_up["unsupported_numbers"] == 1
+    honest = scores(question(), "four", shown=("a.md",))
+    assert honest["fabricated_citations"] == honest["unsupported_numbers"] == 0
+    for other in (scores(question(), "7"), scores(question(), "", shown=("a.md",), error=True),
+                  scores(question(), "I do not know", shown=("a.md",), abstained=True)):
+        assert "fabricated_citations" not in other
+        assert "unsupported_numbers" not in other
+
+
+def test_every_metric_has_a_name_in_the_list() -> None:
+    full = measure(Seen(question(kind="label", format="f", terms=("x",)), "I do not know",
+                        abstained=True, shown=("a.md",), cited=("a.md",), closed=True,
+                        retrieved=True, reads=True), {"f": lambda _: True})
+    talks = scores(question(), "four", shown=("a.md",))
+    none = scores(question(answers=(), answerable=False), "four")
+    assert {*full, *talks, *none, "similarity"} == set(METRICS)

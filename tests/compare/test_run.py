@@ -127,8 +127,8 @@ def test_other_conditions_stop_the_run(settings: Settings,
                                        monkeypatch: pytest.MonkeyPatch) -> None:
     real, calls = arms.conditions, iter(range(9))
 
-    def drifting(bench: arms.Bench) -> dict[str, object]:
-        return {**real(bench), "checkpoint": f"sha256:{next(calls) // 2}"}
+    def drifting(bench: arms.Bench, settings: Settings) -> dict[str, object]:
+        return {**real(bench, settings), "checkpoint": f"sha256:{next(calls) // 2}"}
 
     monkeypatch.setattr(room, "conditions", drifting)
     with pytest.raises(RunError, match="'finetune' would run with another checkpoint"):
@@ -140,15 +140,16 @@ def test_other_conditions_stop_the_run(settings: Settings,
 
 
 def test_weights_that_change_between_arms_are_noticed(settings: Settings) -> None:
-    from phi3kit.compare.run import _open, _prepare
+    from phi3kit.compare.run import _open
+    from phi3kit.compare.task import prepare
 
-    bench = _open(_prepare(settings))
-    before = arms.conditions(bench)
-    assert arms.conditions(bench) == before
+    bench = _open(prepare(settings))
+    before = arms.conditions(bench, settings)
+    assert arms.conditions(bench, settings) == before
     head = bench.generator.loaded.model.get_output_embeddings().weight
     head.data = head.data.flip(0)
     with pytest.raises(RunError, match="base probe"):
-        arms.assert_same(arms.conditions(bench), before, "rag")
+        arms.assert_same(arms.conditions(bench, settings), before, "rag")
 
 
 @pytest.mark.parametrize(("section", "values"), [

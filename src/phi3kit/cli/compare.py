@@ -16,13 +16,25 @@ from phi3kit.records import Comparison, as_json
 def compare(
     questions: Annotated[str | None, typer.Option(
         help="Held-out questions, JSON Lines: id, question, answers, source_ids, answerable, "
-             "kind.")] = None,
+             "kind, format, terms.")] = None,
     adapter: Annotated[str | None, typer.Option(
         help="Run folder of finetune; the arms finetune and both answer with it.")] = None,
+    adapter_rag: Annotated[str | None, typer.Option(
+        help="Run folder of an adapter tuned with passages, for both.")] = None,
     arms: Annotated[str | None, typer.Option(
-        help="Which of base,rag,finetune,both to run.")] = None,
+        help="Which of base,rag,finetune,both to run, and of few-shot,oracle-rag,"
+             "full-context,bolted-on, which cannot win and tell why.")] = None,
+    generator: Annotated[str | None, typer.Option(
+        metavar="URL", help="OpenAI-compatible server that answers instead of a local model, "
+                            "for arms without an adapter.")] = None,
     metric: Annotated[str | None, typer.Option(
-        help="What decides: score, token_f1, exact_match or contains.")] = None,
+        help="What decides: score, token_f1, exact_match, contains, span_f1, rouge_l or "
+             "chrf.")] = None,
+    general_questions: Annotated[str | None, typer.Option(
+        metavar="FILE|shipped", help="General questions, to see what tuning forgets.")] = None,
+    judge: Annotated[str | None, typer.Option(
+        metavar="URL", help="OpenAI-compatible server whose model compares answers.")] = None,
+    judge_model: Annotated[str | None, typer.Option(help="Name of the judge's model.")] = None,
     confidence: Annotated[float | None, typer.Option(
         help="Level of the intervals and of the verdict.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
@@ -45,6 +57,9 @@ def compare(
     """Measure base, rag, finetune and both on your own questions; exit 3 if not decidable."""
     resolved = settings.load({
         "compare.questions": questions, "ask.adapter": adapter, "compare.arms": _names(arms),
+        "compare.general_questions": general_questions, "compare.judge": judge,
+        "compare.judge_model": judge_model, "compare.adapter_rag": adapter_rag,
+        "model.endpoint": generator,
         "compare.metric": metric, "compare.confidence": confidence, "compare.seed": seed,
         "compare.batch_tokens": batch_tokens, "model.name": model,
         "ingest.collection": collection})

@@ -1,106 +1,154 @@
-"""The arms: the assistant that `ask` runs, with and without passages, with and without adapter.
+"""The arms: the assistant that `ask` runs, with other things to read and other weights.
 
-One base is loaded and one retrieval is done; the adapter is switched. That all arms share
-the rest is looked at before each of them, not taken for granted.
+One base is loaded and one retrieval is done; adapters are switched. That all arms share the
+rest is looked at before each of them, not taken for granted.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from phi3kit.compare.passages import Reader, WholeCorpus, readers
+from phi3kit.compare.tuned import TUNED
 from phi3kit.errors import RunError
 from phi3kit.files import sha256_bytes
-from phi3kit.records import OPTIONS, Answer, Message, Option, Passage
+from phi3kit.records import ARMS, OPTIONS, Answer, Arm, Message, Option, Passage, Question
 
 if TYPE_CHECKING:
-    from phi3kit.models.generate import LocalGenerator
-    from phi3kit.rag.retrieve import Retriever
-    from phi3kit.settings import AskSettings
+    from phi3kit.compare.shots import Shots
+    from phi3kit.models.generate import Generator, LocalGenerator
+    from phi3kit.settings import AskSettings, Settings
 
-TUNED: frozenset[Option] = frozenset({"finetune", "both"})
-RETRIEVING: frozenset[Option] = frozenset({"rag", "both"})
+# What an arm reads; an arm that is not named here answers closed book.
+READS: Mapping[Arm, Literal["search", "oracle", "all"]] = {
+    "rag": "search", "both": "search", "bolted-on": "search", "oracle-rag": "oracle",
+    "full-context": "all"}
+RETRIEVING: frozenset[str] = frozenset(arm for arm, how in READS.items() if how == "search")
 
 # The base's greedy answer to this is a fingerprint of its weights as they are in memory.
 _PROBE: tuple[Message, ...] = ({"role": "user", "content": "Name three colours."},)
 _PROBE_TOKENS = 8
 
 
-class SharedPassages:
-    """A retriever that searches once and gives every arm the same passages.
-
-    Attributes:
-        fingerprint: identity of the index, as it is now.
-    """
-
-    def __init__(self, retriever: Retriever) -> None:
-        self._retriever = retriever
-        self._found: dict[tuple[str, int, float], tuple[Passage, ...]] = {}
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the index."""
-        return self._retriever.fingerprint
-
-    def retrieve(self, questions: Sequence[str], k: int,
-                 min_similarity: float) -> list[tuple[Passage, ...]]:
-        """As `Retriever.retrieve`; each question is searched for at most once."""
-        new = [q for q in dict.fromkeys(questions) if (q, k, min_similarity) not in self._found]
-        for question, passages in zip(
-                new, self._retriever.retrieve(new, k, min_similarity), strict=True):
-            self._found[question, k, min_similarity] = passages
-        return [self._found[question, k, min_similarity] for question in questions]
-
-
-@dataclass(frozen=True)
+@dataclass
 class Bench:
     """What the arms share.
 
     Attributes:
-        generator: the base, with the adapter attached when a tuned arm runs.
-        retriever: None when no arm retrieves.
+        generator: the base; a local one carries the adapter of the tuned arm that answers.
+        readers: what finds passages, by the names in READS.
         ask: instruction, passages and decoding, for all arms.
         batch_tokens: prompt tokens that are answered at once.
+        adapters: the adapter's folder by tuned arm.
+        shots: training examples for few-shot; None when it does not run.
+        on: the adapter that is on the model now.
     """
 
-    generator: LocalGenerator
-    retriever: SharedPassages | None
+    generator: Generator
+    readers: Mapping[str, Reader]
     ask: AskSettings
     batch_tokens: int
+    adapters: Mapping[Arm, Path] = field(default_factory=dict)
+    shots: Shots | None = None
+    on: Path | None = None
 
 
-def ordered(arms: Sequence[Option]) -> tuple[Option, ...]:
-    """The arms once each, in the order of OPTIONS."""
+def ordered(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The arms once each, in the order of ARMS."""
+    return tuple(arm for arm in ARMS if arm in arms)
+
+
+def contestants(arms: Sequence[Arm]) -> tuple[Option, ...]:
+    """Those of `arms` that can win."""
     return tuple(option for option in OPTIONS if option in arms)
 
 
-def answer(bench: Bench, arm: Option, questions: Sequence[str],
+def open_bench(settings: Settings, arms: Sequence[Arm], questions: Sequence[Question],
+               adapters: Mapping[Arm, Path]) -> Bench:
+    """Open what `arms` need, and nothing else; the model last, for it takes longest.
+
+    Raises:
+        ModelError, StoreError, DataError: something cannot be opened.
+        RunError: the documents do not fit into the context, and full-context is to run.
+    """
+    from phi3kit.rag.assistant import open_generator
+
+    found = readers({READS[arm] for arm in arms if arm in READS}, settings, questions)
+    shots = None
+    if "few-shot" in arms:
+        from phi3kit.compare.shots import open_shots
+
+        shots = open_shots(settings)
+    first = next(iter(adapters.values()), None)
+    generator = open_generator(settings, adapter=first)
+    everything = found.get("all")
+    if isinstance(everything, WholeCorpus):
+        everything.refuse_if_too_long([q.question for q in questions], generator, settings.ask)
+    return Bench(generator, found, settings.ask, settings.compare.batch_tokens, adapters, shots,
+                 on=first)
+
+
+def answer(bench: Bench, arm: Arm, questions: Sequence[str],
            on_answers: Callable[[list[int], list[Answer]], None]) -> None:
     """Have one arm answer; `on_answers(indices, answers)` is called after each batch."""
     from phi3kit.rag.assistant import Assistant
 
-    retriever: Any = bench.retriever if arm in RETRIEVING else None
+    reader: Any = bench.readers[READS[arm]] if arm in READS else None
+    histories = None
+    if arm == "few-shot" and bench.shots is not None:
+        histories = bench.shots.histories(questions)
     with _switched(bench, arm):
-        Assistant(bench.generator, retriever, bench.ask).answer_all(
-            questions, batch_tokens=bench.batch_tokens, on_answers=on_answers)
+        Assistant(bench.generator, reader, bench.ask).answer_all(
+            questions, batch_tokens=bench.batch_tokens, on_answers=on_answers,
+            histories=histories)
 
 
-def _switched(bench: Bench, arm: Option) -> contextlib.AbstractContextManager[Any]:
+def _switched(bench: Bench, arm: Arm) -> contextlib.AbstractContextManager[Any]:
+    local = _local(bench.generator)
     if arm not in TUNED:
-        return bench.generator.without_adapter()
-    if not bench.generator.adapter:
+        return local.without_adapter() if local else contextlib.nullcontext()
+    wanted = bench.adapters.get(arm)
+    if local is None or wanted is None:
         raise RunError(f"the arm '{arm}' has no adapter to answer with")
+    if bench.on != wanted:
+        local.put_on(wanted)
+        bench.on = wanted
     return contextlib.nullcontext()
 
 
-def conditions(bench: Bench) -> dict[str, Any]:
+def _local(generator: Generator) -> LocalGenerator | None:
+    from phi3kit.models.generate import LocalGenerator
+
+    return generator if isinstance(generator, LocalGenerator) else None
+
+
+def conditions(bench: Bench, settings: Settings) -> dict[str, Any]:
     """What all arms must share, read from what is in memory now."""
-    loaded = bench.generator.loaded
-    with bench.generator.without_adapter():
-        probe = bench.generator.generate([_PROBE], max_new_tokens=_PROBE_TOKENS,
-                                         batch_tokens=bench.batch_tokens)[0].text
+    search: Any = bench.readers.get("search")
+    return {
+        **_model(bench, settings),
+        "instruction": bench.ask.instruction,
+        "decoding": "greedy",
+        "max_new_tokens": bench.ask.max_new_tokens,
+        "passages": bench.ask.passages,
+        "min_similarity": bench.ask.min_similarity,
+        "index": search.fingerprint if search else None,
+    }
+
+
+def _model(bench: Bench, settings: Settings) -> dict[str, Any]:
+    """The model as it is in memory; of a server's no more is known than its name and place."""
+    local = _local(bench.generator)
+    if local is None:
+        return {"model": settings.model.name, "server": settings.model.endpoint}
+    loaded = local.loaded
+    with local.without_adapter():
+        probe = local.generate([_PROBE], max_new_tokens=_PROBE_TOKENS,
+                               batch_tokens=bench.batch_tokens)[0].text
     return {
         "model": loaded.name,
         "checkpoint": loaded.fingerprint,
@@ -109,12 +157,6 @@ def conditions(bench: Bench) -> dict[str, Any]:
         "device": loaded.device,
         "template": _hash(str(loaded.tokenizer.chat_template)),
         "base_probe": _hash(probe),
-        "instruction": bench.ask.instruction,
-        "decoding": "greedy",
-        "max_new_tokens": bench.ask.max_new_tokens,
-        "passages": bench.ask.passages,
-        "min_similarity": bench.ask.min_similarity,
-        "index": bench.retriever.fingerprint if bench.retriever else None,
     }
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import DataError, RunError
 from phi3kit.files import sha256_file
 from phi3kit.progress import note
-from phi3kit.records import Question
+from phi3kit.rag.prompt import question_in
+from phi3kit.records import Message, Question
 from phi3kit.runs import read_run
+
+if TYPE_CHECKING:
+    from phi3kit.dataset.examples import Example
 
 # How many ids an error names before it counts the rest.
 _NAMED = 10
@@ -19,29 +24,26 @@ _NAMED = 10
 def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
     """Stop when a question stands, word for word, among the adapter's training examples.
 
-    Case, punctuation and spacing do not count. Where the training data cannot be read any
-    more, or were changed since, that is said on stderr: nothing was checked then.
+    Case, punctuation and spacing do not count, nor passages around the question. Where the
+    training data cannot be read any more, or were changed since, that is said on stderr:
+    nothing was checked then.
 
     Raises:
         DataError: names the questions' ids and the examples' file.
     """
-    state = _training_run(adapter)
+    state = training_run(adapter)
     dataset = state and _dataset(state)
     if not state or not dataset:
         note(f"{adapter}: its training data are not known; leakage cannot be checked")
         return
-    if not dataset.is_file() or sha256_file(dataset) != state["inputs"].get("dataset"):
+    trained = training_data(state)
+    if trained is None:
         note(f"{dataset}: missing, or changed since the adapter was trained; leakage cannot be "
              "checked")
         return
-    from phi3kit.dataset.examples import read_examples
     from phi3kit.dataset.leakage import leaked_ids
 
-    # What training itself left out does not count.
-    skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
-    trained = [example for example in read_examples(dataset).examples
-               if f"{dataset}:{example.line}" not in skipped]
-    leaked = leaked_ids(questions, trained)
+    leaked = leaked_ids(questions, [_bare(example) for example in trained])
     if leaked:
         more = f" and {len(leaked) - _NAMED} more" if len(leaked) > _NAMED else ""
         raise DataError(
@@ -50,12 +52,34 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
             mend="Take them out of the questions, or train without them")
 
 
-def _training_run(adapter: Path) -> dict[str, Any] | None:
+def training_run(adapter: Path) -> dict[str, Any] | None:
     """run.json of the folder that the adapter lies in; None when it came from elsewhere."""
     try:
         return read_run(adapter.parent)
     except RunError:
         return None
+
+
+def training_data(state: dict[str, Any]) -> list[Example] | None:
+    """The examples that a run was trained on; None when they are gone or were changed since."""
+    dataset = _dataset(state)
+    if dataset is None or not dataset.is_file() or (
+            sha256_file(dataset) != state["inputs"].get("dataset")):
+        return None
+    from phi3kit.dataset.examples import read_examples
+
+    # What training itself left out does not count.
+    skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
+    return [example for example in read_examples(dataset).examples
+            if f"{dataset}:{example.line}" not in skipped]
+
+
+def _bare(example: Example) -> Example:
+    """The example with its questions alone, where passages stand around them."""
+    turns: list[Message] = [
+        {"role": m["role"], "content": question_in(m["content"]) or m["content"]}
+        for m in example.messages]
+    return replace(example, messages=tuple(turns))
 
 
 def _dataset(state: dict[str, Any]) -> Path | None:

@@ -10,7 +10,8 @@ from phi3kit.errors import DataError
 from phi3kit.progress import note
 from phi3kit.records import Question
 
-FIELDS = ("id", "question", "answers", "source_ids", "answerable", "kind")
+FIELDS = ("id", "question", "answers", "source_ids", "answerable", "kind", "format",
+          "terms")
 
 
 def read_questions(path: Path) -> tuple[Question, ...]:
@@ -76,12 +77,18 @@ def _question(record: dict[str, Any], where: str) -> Question:
                         mend="Give at least one answer, or set answerable to false")
     if answers and not answerable:
         raise DataError("field 'answers' must be empty when answerable is false", where=where)
-    kind = record.get("kind") or ""
-    if not isinstance(kind, str):
-        raise DataError("field 'kind' must be text", where=where)
     return Question(id=_identity(record, where), question=_text(record, "question", where),
                     answers=answers, source_ids=_texts(record, "source_ids", where),
-                    answerable=answerable, kind=kind)
+                    answerable=answerable, kind=_label(record, "kind", where),
+                    format=_label(record, "format", where),
+                    terms=_texts(record, "terms", where))
+
+
+def _label(record: dict[str, Any], name: str, where: str) -> str:
+    value = record.get(name) or ""
+    if not isinstance(value, str):
+        raise DataError(f"field '{name}' must be text", where=where)
+    return value
 
 
 def _identity(record: dict[str, Any], where: str) -> str:

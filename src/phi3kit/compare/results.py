@@ -13,14 +13,31 @@ from typing import Any, cast
 
 import msgspec
 
-from phi3kit.compare.arms import RETRIEVING
-from phi3kit.compare.metrics import closed_kinds, is_gold, measure
+from phi3kit.compare.arms import READS, RETRIEVING, contestants
+from phi3kit.compare.diagnosis import diagnose
+from phi3kit.compare.form import form_shares
+from phi3kit.compare.formats import Formats
+from phi3kit.compare.harm import harms
+from phi3kit.compare.metrics import SIMILARITY, Seen, closed_kinds, is_gold, measure
 from phi3kit.compare.rows import RowFile
+from phi3kit.compare.sets import MACRO_F1, macro_f1
 from phi3kit.compare.statistics import Method, differences, summarise, times
 from phi3kit.compare.verdict import decide
 from phi3kit.errors import RunError
 from phi3kit.files import write_json
-from phi3kit.records import OPTIONS, Answer, Comparison, Option, Passage, Question, Row, as_json
+from phi3kit.records import (
+    OPTIONS,
+    Answer,
+    Arm,
+    ArmSummary,
+    Comparison,
+    Judged,
+    Option,
+    Passage,
+    Question,
+    Row,
+    as_json,
+)
 from phi3kit.runs import read_run
 from phi3kit.settings import CompareSettings
 
@@ -44,7 +61,8 @@ def row_of(arm: str, question: Question, answer: Answer) -> Row:
         passages=tuple(passage.text for passage in answer.passages),
         sources=tuple(_source(passage, question) for passage in answer.passages),
         tokens_in=answer.tokens_in, tokens_out=answer.tokens_out, seconds=answer.seconds,
-        metrics={}, error=answer.error)
+        metrics={}, error=answer.error,
+        unsupported=tuple(claim.text for claim in answer.unsupported if claim.kind == "number"))
 
 
 def _source(passage: Passage, question: Question) -> str:
@@ -53,43 +71,71 @@ def _source(passage: Passage, question: Question) -> str:
                 passage.source)
 
 
-def score(rows: Sequence[Row], questions: Sequence[Question]) -> tuple[Row, ...]:
-    """The rows with their metrics, computed anew from what they hold."""
+def score(rows: Sequence[Row], questions: Sequence[Question],
+          formats: Formats | None = None) -> tuple[Row, ...]:
+    """The rows with their metrics, computed anew from what they hold.
+
+    What an embedder measured once is kept: it is not to be had without a model.
+    """
     closed = closed_kinds(questions)
     asked = {question.id: question for question in questions}
-    return tuple(
-        dataclasses.replace(row, metrics=measure(
-            asked[row.question_id], row.output, abstained=row.abstained, shown=row.sources,
-            cited=row.citations, closed=closed, retrieved=row.arm in RETRIEVING,
-            error=bool(row.error)))
-        for row in rows)
+
+    def scored(row: Row) -> Row:
+        question = asked[row.question_id]
+        kept = {name: row.metrics[name] for name in (SIMILARITY,) if name in row.metrics}
+        return dataclasses.replace(row, metrics={**measure(Seen(
+            question, row.output, abstained=row.abstained, shown=row.sources,
+            cited=row.citations, fabricated=bool(row.removed_citations),
+            unsupported=row.unsupported, closed=question.kind in closed,
+            retrieved=row.arm in RETRIEVING, reads=row.arm in READS,
+            error=bool(row.error)), formats), **kept})
+
+    return tuple(map(scored, rows))
 
 
-def analyse(rows: Sequence[Row], arms: Sequence[Option], chosen: CompareSettings, *,
-            run: Path, conditions: Mapping[str, Any],
-            advice: Mapping[str, Any] | None = None) -> Comparison:
+def analyse(rows: Sequence[Row], arms: Sequence[Arm], chosen: CompareSettings, *,
+            run: Path, conditions: Mapping[str, Any], advice: Mapping[str, Any] | None = None,
+            general: Sequence[Row] = (), judged: Sequence[Judged] = (),
+            notes: Sequence[str] = ()) -> Comparison:
     """The comparison that scored rows amount to.
 
     Args:
         rows: every arm's rows, the same questions in the same order for each.
-        arms: two or more.
+        arms: two or more of those that can win, and any of the others.
         chosen: deciding metric, level, resamples and seed.
         run: the run folder.
         conditions: what the arms shared.
         advice: what was advised before; its `recommendation` is the prediction.
+        general: scored answers to the general questions.
+        judged: a judge's preferences.
+        notes: what has to be known to read it.
     """
     method = Method(chosen.confidence, chosen.resamples, chosen.seed)
-    summaries = tuple(
-        summarise(arm, [row for row in rows if row.arm == arm], chosen.metric, method)
-        for arm in arms)
-    found = differences(rows, arms, chosen.metric, method)
+    options = contestants(arms)
+    summaries = {arm: _summary(arm, [row for row in rows if row.arm == arm], chosen, method)
+                 for arm in arms}
+    contest = tuple(summaries[arm] for arm in options)
+    found = differences(rows, options, chosen.metric, method)
     clusters = len({row.cluster for row in rows})
-    verdict = decide(summaries, found, metric=chosen.metric, confidence=chosen.confidence,
+    verdict = decide(contest, found, metric=chosen.metric, confidence=chosen.confidence,
                      clusters=clusters, prediction=_prediction(advice))
     return Comparison(
-        run=str(run), verdict=verdict, arms=summaries, differences=found,
+        run=str(run), verdict=verdict, arms=contest, differences=found,
         conditions={**conditions, "resamples": chosen.resamples, "seed": chosen.seed},
-        confidence=chosen.confidence, clusters=clusters, advice=advice, rows=tuple(rows))
+        confidence=chosen.confidence, clusters=clusters, advice=advice, rows=tuple(rows),
+        diagnostics=tuple(summaries[arm] for arm in arms if arm not in options),
+        diagnoses=diagnose(rows, chosen.metric, method), forms=form_shares(rows, method),
+        harms=harms(rows, general, options, method), judged=tuple(judged), notes=tuple(notes))
+
+
+def _summary(arm: str, rows: Sequence[Row], chosen: CompareSettings,
+             method: Method) -> ArmSummary:
+    summary = summarise(arm, rows, chosen.metric, method)
+    macro = macro_f1(rows, confidence=chosen.confidence, resamples=chosen.resamples,
+                     seed=chosen.seed)
+    if macro is None:
+        return summary
+    return dataclasses.replace(summary, metrics={**summary.metrics, MACRO_F1: macro})
 
 
 def _prediction(advice: Mapping[str, Any] | None) -> Option | None:
@@ -102,7 +148,7 @@ def save(comparison: Comparison) -> None:
     record = as_json(dataclasses.replace(comparison, rows=()))
     for name in ("run", "rows", "seconds", "reused_rows"):
         del record[name]
-    for arm in record["arms"]:
+    for arm in (*record["arms"], *record["diagnostics"]):
         for name in _BY_CLOCK:
             del arm[name]
     write_json(Path(comparison.run) / RESULT, record)
@@ -124,9 +170,10 @@ def load_comparison(run: Path) -> Comparison:
     rows = RowFile(run / ROWS).rows.values()
     try:
         record = msgspec.json.decode((run / RESULT).read_bytes())
-        for arm in record["arms"]:
+        summaries = [*record["arms"], *record.get("diagnostics", ())]
+        for arm in summaries:
             arm |= times([row for row in rows if row.arm == arm["arm"]])
-        names = {arm["arm"] for arm in record["arms"]}
+        names = {arm["arm"] for arm in summaries}
         result: Mapping[str, Any] = state["result"] or {}
         comparison = msgspec.convert(
             {**record, "run": str(run), "seconds": result.get("seconds", 0.0)}, Comparison)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,30 @@ from filelock import FileLock, Timeout
 from phi3kit import runs
 from phi3kit.advise.prediction import DEFAULT_PATH, read_prediction
 from phi3kit.compare.arms import (
-    RETRIEVING,
-    TUNED,
     Bench,
-    SharedPassages,
     answer,
     assert_same,
     conditions,
+    contestants,
+    open_bench,
     ordered,
-    prompt_fingerprint,
 )
-from phi3kit.compare.leakage import refuse_leakage
-from phi3kit.compare.questions import read_questions
-from phi3kit.compare.results import ROWS, analyse, load_comparison, row_of, save, score
-from phi3kit.compare.rows import RowFile
-from phi3kit.errors import Phi3kitError, RunError, SettingsError
-from phi3kit.files import sha256_file, write_json
-from phi3kit.progress import Advance, bar, note
-from phi3kit.records import Answer, Comparison, Option, Question
+from phi3kit.compare.judge import judge
+from phi3kit.compare.metrics import SIMILARITY
+from phi3kit.compare.results import analyse, load_comparison, save
+from phi3kit.compare.sheets import Sheet, general_sheet, held_out_sheet
+from phi3kit.compare.similarity import open_embedder, with_similarity
+from phi3kit.compare.statistics import Method
+from phi3kit.compare.task import Task, inputs, prepare
+from phi3kit.errors import Phi3kitError, RunError
+from phi3kit.files import write_json
+from phi3kit.progress import bar, note
+from phi3kit.records import Comparison, Row
 from phi3kit.settings import Resolved, Settings
 
 __all__ = ["compare", "load_comparison"]
 
 _CONDITIONS = "conditions.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    settings: Settings
-    arms: tuple[Option, ...]
-    questions: tuple[Question, ...]
-    adapter: Path | None
 
 
 def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool = False,
@@ -71,10 +63,12 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
         RunError: arms whose conditions differ; a run folder that another process is using.
     """
     started = time.monotonic()
-    task = _prepare(settings)
+    task = prepare(settings)
+    for line in task.adapters.notes:
+        note(line)
     if advice is None and Path(DEFAULT_PATH).is_file():
         advice = read_prediction(Path(DEFAULT_PATH))
-    run = runs.open_run(Path(settings.runs), "compare", _inputs(task),
+    run = runs.open_run(Path(settings.runs), "compare", inputs(task),
                         settings=_record_of(settings, resolved), fresh=fresh)
     try:
         with FileLock(run.path / ".lock", timeout=0):
@@ -84,141 +78,70 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
                        mend="Wait until it has finished") from error
 
 
-def _prepare(settings: Settings) -> _Task:
-    chosen = settings.compare
-    arms = ordered(chosen.arms)
-    if len(arms) < 2:
-        raise SettingsError("one arm alone cannot be compared", where="--arms",
-                            mend="Name two or more of base, rag, finetune, both")
-    if not chosen.questions:
-        raise SettingsError("no held-out questions", where="compare.questions",
-                            mend="Give them with --questions FILE")
-    questions = read_questions(Path(chosen.questions))
-    tuned = [arm for arm in arms if arm in TUNED]
-    if not tuned:
-        return _Task(settings, arms, questions, None)
-    if not settings.ask.adapter:
-        others = ",".join(arm for arm in arms if arm not in TUNED)
-        raise SettingsError(
-            f"{' and '.join(tuned)} need an adapter", where="ask.adapter",
-            mend="Train one with `phi3kit finetune` and give its run folder with --adapter"
-                 + (f", or leave them out with --arms {others}" if "," in others else ""))
-    from phi3kit.models.adapters import adapter_folder
-
-    adapter = adapter_folder(settings.ask.adapter)
-    refuse_leakage(adapter, questions)
-    return _Task(settings, arms, questions, adapter)
-
-
-def _inputs(task: _Task) -> dict[str, Any]:
-    """What decides the answers. How they are judged is left out: that is done again at will."""
-    from phi3kit.models.loading import fingerprint
-
-    settings = task.settings
-    index = None
-    if any(arm in RETRIEVING for arm in task.arms):
-        from phi3kit.ingest.store import open_store
-
-        index = open_store(Path(settings.ingest.store), settings.ingest.collection).fingerprint()
-    weights = task.adapter and sha256_file(task.adapter / "adapter_model.safetensors")
-    assert settings.compare.questions
-    return {
-        "questions": sha256_file(Path(settings.compare.questions)),
-        "base": fingerprint(settings.model.name, settings.model.revision),
-        "quantization": settings.model.quantization,
-        "dtype": settings.model.dtype,
-        "device": settings.model.device,
-        "adapter": weights,
-        "index": index,
-        "prompt": prompt_fingerprint(settings.ask),
-        "passages": settings.ask.passages,
-        "min_similarity": settings.ask.min_similarity,
-        "retrieval": settings.ask.retrieval,
-        "filters": sorted(settings.ask.filters),
-        "rerank": _reranker(settings),
-        "max_new_tokens": settings.ask.max_new_tokens,
-    }
-
-
-def _reranker(settings: Settings) -> str | None:
-    """Identity of the reranker's weights, for a folder of the same name may hold others."""
-    if settings.ask.rerank is None:
-        return None
-    from phi3kit.rag.rerank import open_reranker
-
-    return open_reranker(settings.ask.rerank).fingerprint
-
-
 def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
     if resolved is None:
         return {"values": msgspec.to_builtins(settings)}
     return {key: {"value": value, "source": source} for key, value, source in resolved.items()}
 
 
-def _run(task: _Task, run: runs.Run, advice: Mapping[str, Any] | None,
+def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
          started: float) -> Comparison:
-    file = RowFile(run.path / ROWS)
-    missing = {arm: [q for q in task.questions if (arm, q.id) not in file.rows]
-               for arm in task.arms}
+    held_out, general = held_out_sheet(task, run.path), general_sheet(task, run.path)
     wanted = len(task.arms) * len(task.questions)
-    reused = wanted - sum(map(len, missing.values()))
+    reused = wanted - sum(map(len, held_out.missing().values()))
     if reused:
         note(f"{run.path}: {reused} of {wanted} answers are there already")
-    if reused < wanted:
+    sheets = [sheet for sheet in (held_out, general)
+              if sheet is not None and any(sheet.missing().values())]
+    if sheets:
         try:
-            _answer_missing(task, run, file, missing)
+            _answer_missing(task, run, sheets)
         except Phi3kitError as error:
             run.fail(str(error))
             raise
-    rows = score([file.rows[arm, question.id] for arm in task.arms
-                  for question in task.questions], task.questions)
-    file.rewrite(rows)
-    comparison = analyse(rows, task.arms, task.settings.compare, run=run.path, advice=advice,
-                         conditions=_read_conditions(run.path) or {})
+    rows = held_out.rescored(_with_similarity(task, held_out.rows()))
+    chosen = task.settings.compare
+    judged = judge(task.settings, rows, contestants(task.arms), run.path,
+                   Method(chosen.confidence, chosen.resamples, chosen.seed))
+    comparison = analyse(
+        rows, task.arms, chosen, run=run.path, advice=advice, judged=judged,
+        conditions=_read_conditions(run.path) or {}, notes=task.adapters.notes,
+        general=general.rescored(general.rows()) if general else ())
     save(comparison)
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)
 
 
-def _answer_missing(task: _Task, run: runs.Run, file: RowFile,
-                    missing: Mapping[Option, Sequence[Question]]) -> None:
+def _with_similarity(task: Task, rows: list[Row]) -> list[Row]:
+    if task.settings.compare.similarity and any(
+            SIMILARITY not in row.metrics for row in rows if row.gold and not row.error):
+        return with_similarity(rows, open_embedder(task.settings))
+    return rows
+
+
+def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
+    """Arm by arm, so that each adapter is put on once for all sheets."""
     bench = _open(task)
     shared = _read_conditions(run.path)
-    for arm, questions in missing.items():
-        if not questions:
+    for arm in ordered([arm for sheet in sheets for arm in sheet.arms]):
+        left = [(sheet, sheet.missing().get(arm)) for sheet in sheets]
+        if not any(questions for _, questions in left):
             continue
-        now = conditions(bench)
+        now = conditions(bench, task.settings)
         if shared is None:
             shared = now
             write_json(run.path / _CONDITIONS, shared)
         assert_same(now, shared, arm)
-        with bar(f"answering: {arm}", len(questions)) as advance:
-            answer(bench, arm, [question.question for question in questions],
-                   _keeper(arm, questions, task.questions, file, advance))
+        for sheet, questions in left:
+            if questions:
+                with bar(f"answering: {sheet.name}{arm}", len(questions)) as advance:
+                    answer(bench, arm, [question.question for question in questions],
+                           sheet.keeper(arm, questions, advance))
 
 
-def _keeper(arm: Option, questions: Sequence[Question], held_out: Sequence[Question],
-            file: RowFile, advance: Advance) -> Callable[[list[int], list[Answer]], None]:
-    def keep(indices: list[int], answers: list[Answer]) -> None:
-        rows = [row_of(arm, questions[i], found)
-                for i, found in zip(indices, answers, strict=True)]
-        file.append(score(rows, held_out))
-        advance(len(rows))
-
-    return keep
-
-
-def _open(task: _Task) -> Bench:
-    from phi3kit.models.generate import open_generator
-
-    retriever = None
-    if any(arm in RETRIEVING for arm in task.arms):
-        from phi3kit.rag.retrieve import open_retriever
-
-        retriever = SharedPassages(open_retriever(task.settings))
-    return Bench(open_generator(task.settings.model, adapter=task.adapter), retriever,
-                 task.settings.ask, task.settings.compare.batch_tokens)
+def _open(task: Task) -> Bench:
+    return open_bench(task.settings, task.arms, task.questions, task.adapters.by_arm)
 
 
 def _read_conditions(path: Path) -> dict[str, Any] | None:

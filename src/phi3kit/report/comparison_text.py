@@ -90,6 +90,7 @@ def findings(comparison: Comparison) -> list[tuple[str, list[str]]]:
     sections = [
         ("How sure is that?", _how_sure(comparison)),
         ("Why?", _why(comparison)),
+        ("What do the diagnostic arms tell?", [d.sentence for d in comparison.diagnoses]),
         ("What would change it?", _what_would_change_it(comparison)),
         ("What does an answer cost?", _cost(comparison)),
     ]

@@ -99,6 +99,8 @@ def _groups(comparison: Comparison, arms: Sequence[ArmSummary]) -> list[dict[str
     place = {arm.arm: index for index, arm in enumerate(arms)}
     by_question: dict[str, list[Row]] = {}
     for row in comparison.rows:
+        if row.arm not in place:  # diagnostic arms have their sentences
+            continue
         by_question.setdefault(row.question_id, []).append(row)
     groups: dict[str, list[dict[str, Any]]] = {}
     for rows in by_question.values():

@@ -1,0 +1,81 @@
+"""Questions to be answered by arms, and the answers so far."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phi3kit.compare.arms import contestants
+from phi3kit.compare.formats import Formats
+from phi3kit.compare.questions import read_questions
+from phi3kit.compare.results import ROWS, row_of, score
+from phi3kit.compare.rows import RowFile
+from phi3kit.compare.task import Task
+from phi3kit.files import sha256_file
+from phi3kit.progress import Advance
+from phi3kit.records import Answer, Arm, Question, Row
+from phi3kit.shipped import shipped
+
+SHIPPED = "shipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Which arms answer which questions, and the file that keeps their answers."""
+
+    name: str
+    arms: tuple[Arm, ...]
+    questions: tuple[Question, ...]
+    file: RowFile
+    formats: Formats = field(default_factory=dict)
+
+    def missing(self) -> Mapping[Arm, list[Question]]:
+        """What is still to be asked."""
+        return {arm: [q for q in self.questions if (arm, q.id) not in self.file.rows]
+                for arm in self.arms}
+
+    def keeper(self, arm: Arm, questions: Sequence[Question],
+               advance: Advance) -> Callable[[list[int], list[Answer]], None]:
+        """What puts answers to `questions`, told by their indices, into the file."""
+        def keep(indices: list[int], answers: list[Answer]) -> None:
+            rows = [row_of(arm, questions[i], found)
+                    for i, found in zip(indices, answers, strict=True)]
+            self.file.append(score(rows, self.questions, self.formats))
+            advance(len(rows))
+
+        return keep
+
+    def rows(self) -> list[Row]:
+        """Every answer, by arm and question."""
+        return [self.file.rows[arm, question.id] for arm in self.arms
+                for question in self.questions]
+
+    def rescored(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        """`rows`, which are all of them, with their metrics computed anew, and written back."""
+        found = score(rows, self.questions, self.formats)
+        self.file.rewrite(found)
+        return found
+
+
+def held_out_sheet(task: Task, run: Path) -> Sheet:
+    """The held-out questions, for every arm."""
+    return Sheet("", task.arms, task.questions, RowFile(run / ROWS), task.formats)
+
+
+def general_sheet(task: Task, run: Path) -> Sheet | None:
+    """The general questions, for the base and the arms that can win; None without any.
+
+    Their file is named by the questions' content: others are asked anew.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    named = task.settings.compare.general_questions
+    if named is None:
+        return None
+    path = shipped("data") / "general.jsonl" if named == SHIPPED else Path(named)
+    questions = read_questions(path)
+    arms: tuple[Arm, ...] = tuple(dict.fromkeys(("base", *contestants(task.arms))))
+    file = RowFile(run / f"general-{sha256_file(path)[:12]}.jsonl")
+    return Sheet("general questions, ", arms, questions, file)

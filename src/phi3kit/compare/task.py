@@ -1,0 +1,120 @@
+"""What a comparison is asked to do, checked before anything is loaded, and its identity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from phi3kit.compare.arms import READS, contestants, ordered, prompt_fingerprint
+from phi3kit.compare.formats import Formats, read_formats
+from phi3kit.compare.questions import read_questions
+from phi3kit.compare.tuned import Adapters, find_adapters
+from phi3kit.errors import SettingsError
+from phi3kit.files import sha256_file
+from phi3kit.records import Arm, Question
+from phi3kit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Which arms answer which questions, with which adapters."""
+
+    settings: Settings
+    arms: tuple[Arm, ...]
+    questions: tuple[Question, ...]
+    adapters: Adapters
+    formats: Formats
+
+
+def prepare(settings: Settings) -> Task:
+    """Read and check what can be told without a model.
+
+    Raises:
+        SettingsError: no questions, one arm alone, or an arm without what it needs.
+        DataError: questions that cannot be read, or that stand among the training examples.
+        ModelError: there is no adapter in a folder.
+    """
+    chosen = settings.compare
+    arms = ordered(chosen.arms)
+    if len(contestants(arms)) < 2:
+        raise SettingsError("one arm alone cannot be compared", where="--arms",
+                            mend="Name two or more of base, rag, finetune, both")
+    if not chosen.questions:
+        raise SettingsError("no held-out questions", where="compare.questions",
+                            mend="Give them with --questions FILE")
+    if "few-shot" in arms and not settings.finetune.dataset:
+        raise SettingsError("few-shot needs training examples", where="finetune.dataset",
+                            mend="Set it in phi3kit.yaml, or leave out few-shot")
+    questions = read_questions(Path(chosen.questions))
+    formats = read_formats(Path(chosen.formats) if chosen.formats else None, questions)
+    return Task(settings, arms, questions, find_adapters(settings, arms, questions), formats)
+
+
+def inputs(task: Task) -> dict[str, Any]:
+    """What decides the answers. How they are judged is left out: that is done again at will."""
+    settings = task.settings
+    assert settings.compare.questions
+    return {
+        "questions": sha256_file(Path(settings.compare.questions)),
+        **_model(settings),
+        "quantization": settings.model.quantization,
+        "dtype": settings.model.dtype,
+        "device": settings.model.device,
+        **_adapters(task.adapters.hashes()),
+        "index": _index(task),
+        "prompt": prompt_fingerprint(settings.ask),
+        "passages": settings.ask.passages,
+        "min_similarity": settings.ask.min_similarity,
+        "retrieval": settings.ask.retrieval,
+        "filters": sorted(settings.ask.filters),
+        "rerank": _reranker(settings),
+        "max_new_tokens": settings.ask.max_new_tokens,
+        **_shots(task),
+    }
+
+
+def _model(settings: Settings) -> dict[str, Any]:
+    if settings.model.endpoint is not None:
+        return {"base": settings.model.name, "server": settings.model.endpoint,
+                "context": settings.model.endpoint_context}
+    from phi3kit.models.loading import fingerprint
+
+    return {"base": fingerprint(settings.model.name, settings.model.revision)}
+
+
+def _adapters(hashes: Mapping[str, str]) -> dict[str, Any]:
+    """One hash while one adapter serves all tuned arms, so that adding an arm keeps the run."""
+    different = set(hashes.values())
+    if len(different) < 2:
+        return {"adapter": next(iter(different), None)}
+    return {"adapter": hashes.get("finetune") or hashes.get("bolted-on"),
+            "adapter_rag": hashes.get("both")}
+
+
+def _index(task: Task) -> str | None:
+    if not any(arm in READS for arm in task.arms):
+        return None
+    from phi3kit.ingest.site import site_of
+    from phi3kit.ingest.store import open_store
+
+    wanted = task.settings.ingest
+    return open_store(site_of(wanted.store), wanted.collection).fingerprint
+
+
+def _reranker(settings: Settings) -> str | None:
+    """Identity of the reranker's weights, for a folder of the same name may hold others."""
+    if settings.ask.rerank is None:
+        return None
+    from phi3kit.rag.rerank import open_reranker
+
+    return open_reranker(settings.ask.rerank).fingerprint
+
+
+def _shots(task: Task) -> dict[str, Any]:
+    if "few-shot" not in task.arms:
+        return {}
+    settings = task.settings
+    return {"shots": settings.compare.shots, "embedder": settings.ingest.embedder,
+            "examples": sha256_file(Path(settings.finetune.dataset or ""))}
