@@ -62,7 +62,7 @@ class Words:
 class Collection:
     """A store that holds DOCUMENTS, a sentence a passage."""
 
-    fingerprint = staticmethod(lambda: Searcher.fingerprint)
+    fingerprint = property(lambda self: Searcher.fingerprint)
     manifest = SimpleNamespace(precision="auto")
 
     def __init__(self, documents: dict[str, str] = DOCUMENTS) -> None:

@@ -23,13 +23,16 @@ from phi3kit.records import (
     Answer,
     Comparison,
     DatasetCheck,
+    ExportReport,
     IngestReport,
     Passage,
+    Target,
     TrainReport,
 )
 from phi3kit.settings import Settings, load
 
-__all__ = ["advise", "ask", "check_dataset", "compare", "finetune", "ingest", "search", "settings"]
+__all__ = ["advise", "ask", "check_dataset", "compare", "export", "finetune", "ingest", "search",
+           "settings"]
 
 
 def settings(values: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Settings:
@@ -135,3 +138,21 @@ def compare(settings: Settings, *, fresh: bool = False) -> Comparison:
     from phi3kit.compare.run import compare as work
 
     return work(settings, fresh=fresh)
+
+
+def export(run: str | Path, mine: Settings, *, to: Target = "merged", out: Path | None = None,
+           examples: Path | None = None) -> ExportReport:
+    """Write a trained model for other software, load it again and compare.
+
+    Args:
+        run: a finished run folder of `finetune`.
+        to: "merged", "gguf", "ollama" or "vllm".
+        out: the folder to write; None: `<run>/export/<to>`.
+        examples: what its loss is measured on; None: the last ones that it was trained on.
+
+    Raises:
+        RunError: no such run, or the loss of the export is too much above the trained model's.
+    """
+    from phi3kit.export.run import export as room
+
+    return room(mine, Path(run), to=to, out=out, examples=examples)
