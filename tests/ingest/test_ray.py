@@ -117,8 +117,8 @@ def test_what_the_collection_has_is_not_embedded_on_the_way(ray, corpus):
     assert [len(file.vectors) for file in by_ray.files(paths, held)] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("sent", [
-    signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_and_finished(sent, ray, corpus):
     """The process that is stopped has a Ray of its own, as users have."""
     for number in range(400):
