@@ -11,10 +11,27 @@ from phi3kit.records.advise import (
     Settle,
 )
 from phi3kit.records.ask import Answer, Citation, Unsupported
-from phi3kit.records.common import OPTIONS, Failure, Interval, Message, Option, as_json
-from phi3kit.records.compare import (
+from phi3kit.records.beside import (
+    ArmCost,
+    BreakEven,
+    Costs,
+    CurvePoint,
+    Extrapolation,
+    FreshArm,
+    Freshness,
+    LearningCurve,
+)
+from phi3kit.records.common import (
     ARMS,
+    OPTIONS,
     Arm,
+    Failure,
+    Interval,
+    Message,
+    Option,
+    as_json,
+)
+from phi3kit.records.compare import (
     ArmSummary,
     Comparison,
     Diagnosis,
@@ -42,6 +59,17 @@ from phi3kit.records.dataset import (
     Span,
     SynthReport,
 )
+from phi3kit.records.decision import (
+    CRITERIA,
+    Choice,
+    Criterion,
+    Detectable,
+    Discordance,
+    Effect,
+    Gate,
+    Standing,
+    Switch,
+)
 from phi3kit.records.export import TARGETS, ExportReport, ExportStage, Target
 from phi3kit.records.finetune import TrainReport
 from phi3kit.records.ingest import Fidelity, IngestReport, Passage
@@ -65,31 +93,45 @@ from phi3kit.records.retrieval import (
 
 __all__ = [
     "ARMS",
+    "CRITERIA",
     "OPTIONS",
     "TARGETS",
     "Advice",
     "Answer",
     "Arm",
+    "ArmCost",
     "ArmSummary",
+    "BreakEven",
     "Calibration",
     "CalibrationReport",
     "CalibrationRow",
     "Check",
+    "Choice",
     "Citation",
     "Comparison",
     "Conflict",
     "Cost",
+    "Costs",
+    "Criterion",
+    "CurvePoint",
     "DataDigest",
     "DatasetCheck",
     "DatasetSize",
     "DatasetSplit",
+    "Detectable",
     "Diagnosis",
     "Difference",
+    "Discordance",
+    "Effect",
     "ExportReport",
     "ExportStage",
+    "Extrapolation",
     "Failure",
     "Fidelity",
     "FormShare",
+    "FreshArm",
+    "Freshness",
+    "Gate",
     "Harm",
     "IngestReport",
     "Interval",
@@ -97,6 +139,7 @@ __all__ = [
     "KnownAnswers",
     "LabelCounts",
     "Leak",
+    "LearningCurve",
     "Lengths",
     "MaskPicture",
     "Measured",
@@ -118,6 +161,8 @@ __all__ = [
     "Row",
     "Settle",
     "Span",
+    "Standing",
+    "Switch",
     "SynthReport",
     "Target",
     "ThresholdEffect",

@@ -10,6 +10,13 @@ from typing import Any, Literal, TypedDict
 Option = Literal["base", "rag", "finetune", "both"]
 OPTIONS: tuple[Option, ...] = ("base", "rag", "finetune", "both")
 
+Arm = Literal["base", "few-shot", "rag", "oracle-rag", "full-context", "finetune", "bolted-on",
+              "both"]
+ARMS: tuple[Arm, ...] = ("base", "few-shot", "rag", "oracle-rag", "full-context", "finetune",
+                         "bolted-on", "both")
+"""Whatever can answer in a comparison. Those that are an `Option` can win; the others are
+diagnostic: they tell why."""
+
 
 class Message(TypedDict):
     """One turn of a chat: `role` is system, user or assistant."""

@@ -6,14 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from phi3kit.records.common import Interval, Option
-
-Arm = Literal["base", "few-shot", "rag", "oracle-rag", "full-context", "finetune", "bolted-on",
-              "both"]
-ARMS: tuple[Arm, ...] = ("base", "few-shot", "rag", "oracle-rag", "full-context", "finetune",
-                         "bolted-on", "both")
-"""Whatever can answer in a comparison. Those that are an `Option` can win; the others are
-diagnostic: they tell why."""
+from phi3kit.records.beside import Costs, Freshness, LearningCurve
+from phi3kit.records.common import Arm, Interval, Option
+from phi3kit.records.decision import Choice, Detectable, Discordance, Effect, Gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +209,12 @@ class Comparison:
         forms: for each tuned arm against each untuned one.
         notes: what has to be known to read it, such as an adapter's training.
         rows: of every arm, the diagnostic ones too.
+        effects: of retrieving, of tuning, and their interaction, where all four options ran.
+        likely_best: by option, how often it is best when the documents are drawn again.
+        detectable: for the best and the second best.
+        choice: by the user's weights; None without any.
+        gates: conditions that were given.
+        freshness, learning, costs: None where that was not measured.
     """
 
     run: str
@@ -233,3 +234,12 @@ class Comparison:
     harms: tuple[Harm, ...] = ()
     judged: tuple[Judged, ...] = ()
     notes: tuple[str, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    discordances: tuple[Discordance, ...] = ()
+    likely_best: Mapping[str, float] = field(default_factory=dict)
+    detectable: Detectable | None = None
+    choice: Choice | None = None
+    gates: tuple[Gate, ...] = ()
+    freshness: Freshness | None = None
+    learning: LearningCurve | None = None
+    costs: Costs | None = None
