@@ -12,7 +12,8 @@ import pytest
 from phi3kit import settings
 from phi3kit.errors import ModelError
 from phi3kit.ingest import embed, reconcile
-from phi3kit.ingest.embed import batches, open_embedder
+from phi3kit.ingest.embed import open_embedder
+from phi3kit.ingest.openvino import batches
 from phi3kit.ingest.store import open_store
 from phi3kit.models.packaged import minilm
 

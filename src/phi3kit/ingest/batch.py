@@ -13,8 +13,10 @@ from phi3kit.records import Failure
 if TYPE_CHECKING:
     import numpy as np
 
-# Files are committed together once they have this many chunks: some seconds of work.
+# Files are committed together once they have this many chunks: some seconds of work. The first
+# are fewer, so that what waits for them begins early.
 _CHUNKS = 256
+_FIRST_CHUNKS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,13 @@ class Content:
 def groups(files: Iterable[File | Failure]) -> Iterator[list[File | Failure]]:
     """Files to commit together, read one group at a time, those that failed among them."""
     group: list[File | Failure] = []
-    chunks = 0
+    chunks, enough = 0, min(_FIRST_CHUNKS, _CHUNKS)
     for file in files:
         group.append(file)
         chunks += len(file.chunks) if isinstance(file, File) else 0
-        if chunks >= _CHUNKS:
+        if chunks >= enough:
             yield group
-            group, chunks = [], 0
+            group, chunks, enough = [], 0, min(_CHUNKS, 2 * enough)
     if group:
         yield group
 

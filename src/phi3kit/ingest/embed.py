@@ -7,13 +7,12 @@ a run with nothing to embed never pays it.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError, SettingsError
-from phi3kit.ingest.openvino import BATCH_TOKENS as FAST_BATCH_TOKENS
-from phi3kit.ingest.openvino import OpenvinoEncoder, open_encoder
+from phi3kit.ingest.openvino import OpenvinoEncoder, batches, open_encoder
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of
 from phi3kit.models.hardware import has_gpu
 from phi3kit.models.sentence import fingerprint, read_json, sentence_model
@@ -113,21 +112,22 @@ class LocalEmbedder:
         vectors: np.ndarray = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return vectors
-        lengths = [min(len(e.ids), self.window) for e in self.tokenizer.encode_batch(list(texts))]
-        budget = _BATCH_TOKENS if self._fast is None else FAST_BATCH_TOKENS
-        for batch in batches(lengths, budget):
-            vectors[batch] = self._encode([texts[at] for at in batch])
-            if advance is not None:
-                advance(len(batch))
+        if self._fast is not None:
+            vectors[:] = self._fast.encode(texts, advance)
+        else:
+            lengths = [min(len(e.ids), self.window)
+                       for e in self.tokenizer.encode_batch(list(texts))]
+            for batch in batches(lengths, _BATCH_TOKENS):
+                vectors[batch] = self._with_torch([texts[at] for at in batch])
+                if advance is not None:
+                    advance(len(batch))
         # In bfloat16 a vector's length is 1 to three digits only.
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors
 
-    def _encode(self, texts: list[str]) -> np.ndarray:
+    def _with_torch(self, texts: list[str]) -> np.ndarray:
         import numpy as np
 
-        if self._fast is not None:
-            return self._fast.encode(texts)
         vectors: np.ndarray = np.asarray(self._model.encode(
             texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True,
             normalize_embeddings=True), dtype=np.float32)
@@ -199,18 +199,3 @@ def _local(name: str, folder: Path, device: str, precision: str) -> LocalEmbedde
     from phi3kit.ingest.int8 import Int8Embedder
 
     return Int8Embedder(name, folder, device)
-
-
-def batches(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Indices of `lengths`, longest first, in batches of at most `budget` padded tokens.
-
-    A single text longer than the budget is a batch of its own.
-    """
-    batch: list[int] = []
-    for at in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
-            yield batch
-            batch = []
-        batch.append(at)
-    if batch:
-        yield batch

@@ -45,6 +45,12 @@ class Readers:
                  trace: TracebackType | None) -> None:
         self._end()
 
+    def interrupt(self) -> None:
+        """Give up the file that another thread is waiting for; `read` fails there."""
+        worker = self._worker
+        if worker is not None:
+            worker.kill()
+
     def begin(self, path: Path) -> None:
         """Have the file read while the caller does something else; `read` it next."""
         if self._begun is None:
