@@ -30,8 +30,8 @@ KEY = "phi3kit"  # of our manifest in the collection's metadata
 FINGERPRINT = "phi3kit:index"  # of the fingerprint in the same place
 READY = "phi3kit:ready"  # of the mark that a staged collection is complete
 DEFAULT_NEIGHBORS = 16  # Chroma's, and where the index is of another kind
-_PAGE = 5000  # chunks per read: bounds memory, and SQLite's variables
-_VECTORS = 1000  # the same where vectors are read too
+_PAGE = 1000  # chunks per read: bounds memory, and SQLite's variables
+_VECTORS = 256  # the same where vectors are read too
 
 
 class Store:
