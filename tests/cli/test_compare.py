@@ -30,6 +30,8 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(
         {"id": id_, "question": question, "answers": [answer], "source_ids": [source]}) + "\n"
         for id_, question, answer, source in QUESTIONS), encoding="utf-8")
+    # The base talks until it is stopped.
+    (tmp_path / "phi3kit.yaml").write_text("ask:\n  max_new_tokens: 24\n", encoding="utf-8")
     return tmp_path
 
 
@@ -99,7 +101,8 @@ def test_the_arms_that_tell_why_on_the_packaged_models(run_cli: Callable, folder
             ("Which oil does the Ondrava pump need?", "gear oil number two"),
             ("How much does the Ondrava hoist lift?", "3 tonnes"))), encoding="utf-8")
     (folder / "phi3kit.yaml").write_text(
-        "finetune:\n  dataset: train.jsonl\ncompare:\n  similarity: true\n", encoding="utf-8")
+        "ask:\n  max_new_tokens: 24\nfinetune:\n  dataset: train.jsonl\n"
+        "compare:\n  similarity: true\n", encoding="utf-8")
     (folder / "general.jsonl").write_text(json.dumps(
         {"id": "days", "question": "How many days are there in a week?", "answers": ["7", "seven"]})
         + "\n", encoding="utf-8")
