@@ -15,16 +15,20 @@ from phi3kit.settings import CompareSettings
 
 def finished(root: Path, scores: Mapping[Option, Sequence[float]], *,
              seconds: Mapping[str, float] | None = None, adapter: str = "runs/finetune-1",
-             advice: Mapping[str, Any] | None = None) -> Comparison:
-    """The comparison in which each arm's answers to questions 0, 1, … had these scores."""
+             advice: Mapping[str, Any] | None = None,
+             compare: Mapping[str, Any] | None = None) -> Comparison:
+    """The comparison in which each arm's answers to questions 0, 1, … had these scores.
+
+    `compare` are settings of that section, such as weights.
+    """
     run = runs.open_run(root, "compare", {"scores": {a: list(s) for a, s in scores.items()}},
                         settings={"compare.questions": {"value": "held out.jsonl"},
                                   "ask.adapter": {"value": adapter}})
     rows = [_row(arm, number, worth, (seconds or {}).get(arm, 1.0))
             for arm, worths in scores.items() for number, worth in enumerate(worths)]
     RowFile(run.path / ROWS).append(rows)
-    save(analyse(rows, list(scores), CompareSettings(resamples=1000), run=run.path, conditions={},
-                 advice=advice))
+    save(analyse(rows, list(scores), CompareSettings(resamples=1000, **(compare or {})),
+                 run=run.path, conditions={}, advice=advice))
     run.finish({"seconds": 1.0})
     return load_comparison(run.path)
 

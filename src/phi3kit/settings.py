@@ -17,11 +17,17 @@ import yaml
 from msgspec import Meta, Struct
 
 from phi3kit.errors import SettingsError
-from phi3kit.records import Arm
+from phi3kit.records import Arm, Criterion
 
 FILE_NAME = "phi3kit.yaml"
 
 Source = Literal["default", "file", "flag"]
+
+# Bounds of values that may also be null: they stand with the number. The upper ones keep out
+# infinity.
+_Volume = Annotated[int, Meta(ge=1, le=10**12)]
+_NotNegative = Annotated[float, Meta(ge=0.0, le=1e9)]
+_Positive = Annotated[float, Meta(gt=0.0, le=1e9)]
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -225,6 +231,32 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         "each question and pair of arms. Shown beside; it does not decide."))] = None
     judge_model: Annotated[str | None, Meta(description=(
         "Name of the judge's model on that server; a stronger one than those judged."))] = None
+    weights: Annotated[dict[Criterion, Annotated[float, Meta(ge=0.0)]], Meta(description=(
+        "How much each criterion weighs: quality, latency, cost, transparency, freshness, as in "
+        "{quality: 2, latency: 1}; those left out weigh nothing. {}: quality alone decides. "
+        "With others the choice by weights decides, and the verdict on quality stays beside "
+        "it."))] = {}
+    gate: Annotated[tuple[str, ...], Meta(description=(
+        "Conditions for continuous integration, such as 'both token_f1 >= rag + 0.02': their "
+        "outcome is the exit code, 0 all passed, 1 one failed, 3 undecided. Each is held "
+        "against its interval, so that few questions leave it undecided."))] = ()
+    questions_per_month: Annotated[_Volume | None, Meta(description=(
+        "How many questions will be asked a month: what each arm then costs is shown, and from "
+        "which volume on one costs less than another. It does not decide."))] = None
+    refreshes_per_month: Annotated[_NotNegative | None, Meta(description=(
+        "How often a month the documents change so much that an arm is made anew: indexed if it "
+        "retrieves, trained if it is tuned. null: that costs nothing here."))] = None
+    price_per_hour: Annotated[_Positive | None, Meta(description=(
+        "What an hour of the machine that answers, indexes and trains costs; it counts while it "
+        "works. null: costs are shown in its seconds."))] = None
+    price_per_million_tokens_in: Annotated[_NotNegative | None, Meta(description=(
+        "What the server at model.endpoint takes for a million tokens of prompts; null with a "
+        "price for those it writes: nothing."))] = None
+    price_per_million_tokens_out: Annotated[_NotNegative | None, Meta(description=(
+        "The same for a million tokens that it writes. With either price, its answers cost "
+        "tokens, not hours."))] = None
+    currency: Annotated[str, Meta(min_length=1, max_length=8, description=(
+        "Of all prices, as it stands behind a figure; nothing is converted."))] = "USD"
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0, description=(
         "Level of the intervals. Higher decides less often and errs less often."))] = 0.95
     resamples: Annotated[int, Meta(ge=1000, le=1000000, description=(

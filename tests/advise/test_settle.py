@@ -43,7 +43,10 @@ def test_compare_counts_by_the_same_formula() -> None:
     item = Difference("rag", "base", Interval(0.1, 0.1 - width, 0.1 + width), 0.3)
     needed = questions_needed(item, questions=questions, clusters=clusters, pairs=6,
                               confidence=0.95)
-    assert needed == math.ceil(questions_for(0.1, error * math.sqrt(questions), pairs=6))
+    # By Student's t and in whole documents it is a little more than by the normal quantiles.
+    assert needed is not None
+    many = questions_for(0.1, error * math.sqrt(questions), pairs=6)
+    assert many < needed < 1.03 * many
 
 
 def test_the_spread_is_no_less_than_what_was_measured() -> None:

@@ -129,9 +129,9 @@ def test_questions_needed_shrinks_with_the_difference() -> None:
 
     large, small = needed(0.05), needed(0.025)
     assert large is not None and small is not None
-    assert small == pytest.approx(4 * large, rel=0.01)
-    # By hand: (z(0.05 / 12) + z(0.2)) = 2.638 + 0.842, standard error 0.1 / 2.001.
-    assert large == pytest.approx(150 * (3.480 * 0.1 / 2.001 / 0.05) ** 2, rel=0.01)
+    assert small == pytest.approx(4 * large, rel=0.015)
+    # By hand: (t(0.05 / 12) + t(0.2)) = 2.656 + 0.843, standard error 0.1 / 2.001.
+    assert large == pytest.approx(150 * (3.499 * 0.1 / 2.001 / 0.05) ** 2, rel=0.01)
     assert needed(0.001) is None
     assert needed(0.0) is None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,12 @@ def compare(
     judge: Annotated[str | None, typer.Option(
         metavar="URL", help="OpenAI-compatible server whose model compares answers.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Name of the judge's model.")] = None,
+    weights: Annotated[str | None, typer.Option(
+        metavar="quality=2,latency=1", help="How much quality, latency, cost, transparency and "
+        "freshness weigh: the choice by them decides the exit code.")] = None,
+    gate: Annotated[list[str] | None, typer.Option(
+        metavar="CONDITION", help="Such as 'both token_f1 >= rag + 0.02'; may be repeated. Exit "
+        "0 if all passed, 1 if one failed, else 3.")] = None,
     confidence: Annotated[float | None, typer.Option(
         help="Level of the intervals and of the verdict.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
@@ -54,13 +61,19 @@ def compare(
     dry: Annotated[bool, typer.Option(
         "--dry-run", help="Print each setting with its source and stop.")] = False,
 ) -> None:
-    """Measure base, rag, finetune and both on your own questions; exit 3 if not decidable."""
+    """Measure base, rag, finetune and both on your own questions; exit 3 if not decidable.
+
+    The exit code follows the verdict on quality; with --weights, the choice by them; with
+    --gate, the gates.
+    """
     resolved = settings.load({
         "compare.questions": questions, "ask.adapter": adapter, "compare.arms": _names(arms),
         "compare.general_questions": general_questions, "compare.judge": judge,
         "compare.judge_model": judge_model, "compare.adapter_rag": adapter_rag,
         "model.endpoint": generator,
-        "compare.metric": metric, "compare.confidence": confidence, "compare.seed": seed,
+        "compare.metric": metric, "compare.weights": _weights(weights),
+        "compare.gate": gate or None,
+        "compare.confidence": confidence, "compare.seed": seed,
         "compare.batch_tokens": batch_tokens, "model.name": model,
         "ingest.collection": collection})
     if dry:
@@ -77,8 +90,17 @@ def _names(arms: str | None) -> list[str] | None:
     return None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
 
 
+def _weights(text: str | None) -> Mapping[str, float] | None:
+    if text is None:
+        return None
+    from phi3kit.compare.choice import read_weights
+
+    return {str(name): weight for name, weight in read_weights(text).items()}
+
+
 def show(comparison: Comparison, *, json_wanted: bool, html: Path | None = None) -> None:
-    """Write the reports, print the comparison, and exit with 3 when it is not decidable."""
+    """Write the reports, print the comparison, and exit as it says: see `exit_code`."""
+    from phi3kit.report.choice_text import exit_code
     from phi3kit.report.html import write_reports
 
     page = write_reports(comparison, html)
@@ -88,5 +110,5 @@ def show(comparison: Comparison, *, json_wanted: bool, html: Path | None = None)
         from phi3kit.report.terminal_comparison import print_comparison
 
         print_comparison(comparison, page)
-    if comparison.verdict.winner is None:
-        raise typer.Exit(3)
+    if code := exit_code(comparison):
+        raise typer.Exit(code)

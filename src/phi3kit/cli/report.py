@@ -17,7 +17,7 @@ def report(
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the result as JSON, and nothing else on stdout.")] = False,
 ) -> None:
-    """Draw a finished comparison again: no model, no GPU; exit 3 if it was not decidable."""
+    """Draw a finished comparison again: no model, no GPU; exit codes as in compare."""
     from phi3kit.compare.results import load_comparison
 
     show(load_comparison(run), json_wanted=as_json_, html=html)

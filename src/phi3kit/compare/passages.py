@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,10 +34,12 @@ class SharedPassages:
 
     Attributes:
         fingerprint: identity of the index, as it is now.
+        searched: questions that were searched for; `seconds` is what that took.
     """
 
     def __init__(self, retriever: Retriever) -> None:
         self._retriever = retriever
+        self.searched, self.seconds = 0, 0.0
         self._found: dict[tuple[str, int, float], tuple[Passage, ...]] = {}
 
     @property
@@ -44,13 +47,21 @@ class SharedPassages:
         """Identity of the index."""
         return self._retriever.fingerprint
 
+    def warm(self) -> None:
+        """Load embedder and index now, or the first arm that searches would be charged for it."""
+        self._retriever.similarities(["?"])
+
     def retrieve(self, questions: Sequence[str], k: int,
                  min_similarity: float) -> list[tuple[Passage, ...]]:
         """As `Retriever.retrieve`; each question is searched for at most once."""
         new = [q for q in dict.fromkeys(questions) if (q, k, min_similarity) not in self._found]
-        for question, passages in zip(
-                new, self._retriever.retrieve(new, k, min_similarity), strict=True):
-            self._found[question, k, min_similarity] = passages
+        if new:
+            started = time.perf_counter()
+            found = self._retriever.retrieve(new, k, min_similarity)
+            self.seconds += time.perf_counter() - started
+            self.searched += len(new)
+            for question, passages in zip(new, found, strict=True):
+                self._found[question, k, min_similarity] = passages
         return [self._found[question, k, min_similarity] for question in questions]
 
 
@@ -176,7 +187,8 @@ def readers(names: Iterable[str], settings: Settings,
     wanted = set(names)
     found: dict[str, Reader] = {}
     if wanted & {"search", "oracle"}:
-        found["search"] = SharedPassages(open_retriever(settings))
+        search = found["search"] = SharedPassages(open_retriever(settings))
+        search.warm()
     if "oracle" in wanted:
         found["oracle"] = right_passages(settings, questions, found["search"])
     if "all" in wanted:

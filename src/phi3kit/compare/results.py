@@ -14,11 +14,17 @@ from typing import Any, cast
 import msgspec
 
 from phi3kit.compare.arms import READS, RETRIEVING, contestants
+from phi3kit.compare.choice import as_text, with_choice
+from phi3kit.compare.costs import read_costs
 from phi3kit.compare.diagnosis import diagnose
+from phi3kit.compare.discordance import discordances
+from phi3kit.compare.effects import effects
 from phi3kit.compare.form import form_shares
 from phi3kit.compare.formats import Formats
+from phi3kit.compare.gate import with_gates
 from phi3kit.compare.harm import harms
 from phi3kit.compare.metrics import SIMILARITY, Seen, closed_kinds, is_gold, measure
+from phi3kit.compare.power import detectable, likely_best
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.sets import MACRO_F1, macro_f1
 from phi3kit.compare.statistics import Method, differences, summarise, times
@@ -119,13 +125,19 @@ def analyse(rows: Sequence[Row], arms: Sequence[Arm], chosen: CompareSettings, *
     clusters = len({row.cluster for row in rows})
     verdict = decide(contest, found, metric=chosen.metric, confidence=chosen.confidence,
                      clusters=clusters, prediction=_prediction(advice))
-    return Comparison(
+    comparison = Comparison(
         run=str(run), verdict=verdict, arms=contest, differences=found,
-        conditions={**conditions, "resamples": chosen.resamples, "seed": chosen.seed},
+        conditions={**conditions, "resamples": chosen.resamples, "seed": chosen.seed,
+                    **({"weights": weights} if (weights := as_text(chosen.weights)) else {})},
         confidence=chosen.confidence, clusters=clusters, advice=advice, rows=tuple(rows),
         diagnostics=tuple(summaries[arm] for arm in arms if arm not in options),
         diagnoses=diagnose(rows, chosen.metric, method), forms=form_shares(rows, method),
-        harms=harms(rows, general, options, method), judged=tuple(judged), notes=tuple(notes))
+        harms=harms(rows, general, options, method), judged=tuple(judged), notes=tuple(notes),
+        effects=effects(rows, chosen.metric, method), discordances=discordances(rows, options),
+        likely_best=likely_best(rows, options, chosen.metric, method),
+        detectable=detectable(contest, found, metric=chosen.metric, clusters=clusters,
+                              confidence=chosen.confidence))
+    return with_gates(comparison, chosen.gate, method)
 
 
 def _summary(arm: str, rows: Sequence[Row], chosen: CompareSettings,
@@ -146,7 +158,7 @@ def _prediction(advice: Mapping[str, Any] | None) -> Option | None:
 def save(comparison: Comparison) -> None:
     """Write result.json into the run folder; the rows are in rows.jsonl already."""
     record = as_json(dataclasses.replace(comparison, rows=()))
-    for name in ("run", "rows", "seconds", "reused_rows"):
+    for name in ("run", "rows", "seconds", "reused_rows", "costs", "choice"):
         del record[name]
     for arm in (*record["arms"], *record["diagnostics"]):
         for name in _BY_CLOCK:
@@ -180,4 +192,5 @@ def load_comparison(run: Path) -> Comparison:
     except (msgspec.MsgspecError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{RESULT} cannot be read ({error})", where=str(run),
                        mend="Run phi3kit compare again") from error
-    return dataclasses.replace(comparison, rows=tuple(r for r in rows if r.arm in names))
+    return with_choice(dataclasses.replace(comparison, costs=read_costs(run),
+                                           rows=tuple(r for r in rows if r.arm in names)))

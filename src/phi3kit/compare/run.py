@@ -23,6 +23,8 @@ from phi3kit.compare.arms import (
     open_bench,
     ordered,
 )
+from phi3kit.compare.choice import with_choice
+from phi3kit.compare.costs import measure_costs
 from phi3kit.compare.judge import judge
 from phi3kit.compare.metrics import SIMILARITY
 from phi3kit.compare.results import analyse, load_comparison, save
@@ -30,6 +32,7 @@ from phi3kit.compare.sheets import Sheet, general_sheet, held_out_sheet
 from phi3kit.compare.similarity import open_embedder, with_similarity
 from phi3kit.compare.statistics import Method
 from phi3kit.compare.task import Task, inputs, prepare
+from phi3kit.compare.usage import Meter
 from phi3kit.errors import Phi3kitError, RunError
 from phi3kit.files import write_json
 from phi3kit.progress import bar, note
@@ -108,6 +111,8 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
         conditions=_read_conditions(run.path) or {}, notes=task.adapters.notes,
         general=general.rescored(general.rows()) if general else ())
     save(comparison)
+    comparison = with_choice(dataclasses.replace(
+        comparison, costs=measure_costs(task, rows, run.path)))
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)
@@ -122,7 +127,10 @@ def _with_similarity(task: Task, rows: list[Row]) -> list[Row]:
 
 def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
     """Arm by arm, so that each adapter is put on once for all sheets."""
-    bench = _open(task)
+    meter = Meter(run.path)
+    with meter.loading():
+        bench = _open(task)
+    meter.of(bench)
     shared = _read_conditions(run.path)
     for arm in ordered([arm for sheet in sheets for arm in sheet.arms]):
         left = [(sheet, sheet.missing().get(arm)) for sheet in sheets]
@@ -135,9 +143,10 @@ def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
         assert_same(now, shared, arm)
         for sheet, questions in left:
             if questions:
-                with bar(f"answering: {sheet.name}{arm}", len(questions)) as advance:
+                with (bar(f"answering: {sheet.name}{arm}", len(questions)) as advance,
+                      meter.watch(f"{sheet.name}{arm}", advance) as counted):
                     answer(bench, arm, [question.question for question in questions],
-                           sheet.keeper(arm, questions, advance))
+                           sheet.keeper(arm, questions, counted))
 
 
 def _open(task: Task) -> Bench:

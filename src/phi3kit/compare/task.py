@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.compare.arms import READS, contestants, ordered, prompt_fingerprint
+from phi3kit.compare.choice import check_weights
 from phi3kit.compare.formats import Formats, read_formats
+from phi3kit.compare.gate import read_gate
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.tuned import Adapters, find_adapters
 from phi3kit.errors import SettingsError
@@ -32,7 +34,8 @@ def prepare(settings: Settings) -> Task:
     """Read and check what can be told without a model.
 
     Raises:
-        SettingsError: no questions, one arm alone, or an arm without what it needs.
+        SettingsError: no questions, one arm alone, an arm without what it needs, or weights or
+            a gate that cannot be used.
         DataError: questions that cannot be read, or that stand among the training examples.
         ModelError: there is no adapter in a folder.
     """
@@ -41,6 +44,9 @@ def prepare(settings: Settings) -> Task:
     if len(contestants(arms)) < 2:
         raise SettingsError("one arm alone cannot be compared", where="--arms",
                             mend="Name two or more of base, rag, finetune, both")
+    check_weights(chosen.weights)
+    for text in chosen.gate:
+        read_gate(text, arms)
     if not chosen.questions:
         raise SettingsError("no held-out questions", where="compare.questions",
                             mend="Give them with --questions FILE")

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-from phi3kit.advise.sample_size import questions_for
+from phi3kit.advise.sample_size import POWER, questions_for
 from phi3kit.records import ArmSummary, Difference, Interval, Option, Verdict
 
 Outcome = Literal["confirmed", "refuted", "undecided"]
 
 # Beyond so many times the present questions, more of them is no advice.
 HOPELESS = 50
+# What a product of floats may be above the whole number that it is.
+_ROUNDING = 1e-9
 
 
 def decide(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: str,
@@ -76,24 +78,53 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
     """About how many questions would show a difference as large as the one seen.
 
     The clustered standard error is read back from the interval and taken to shrink with the
-    square root of the number of questions, new documents coming with them; the rest is
-    `questions_for`, at its power.
+    square root of the number of questions, new documents coming with them. `questions_for`
+    gives the number for many documents; documents are added to it until Student's t, with as
+    many degrees of freedom as there would be documents less one, agrees (Bloom 1995, Minimum
+    Detectable Effects, Evaluation Review 19:547). In simulation the normal quantiles alone
+    reach 50 to 70% power instead of 80% where 6 to 30 documents come out.
 
     Returns:
         The total number of questions; None when it is beyond HOPELESS times the present ones.
     """
-    from scipy import stats
-
     if clusters < 2 or item.difference.mean == 0:
         return None
-    tail = (1 - confidence) / 2
-    width = (item.difference.high - item.difference.low) / 2
-    error = width / stats.t.isf(tail, clusters - 1)
-    needed = questions_for(item.difference.mean, float(error) * math.sqrt(questions),
+    error = standard_error(item.difference, clusters=clusters, confidence=confidence)
+    needed = questions_for(item.difference.mean, error * math.sqrt(questions),
                            confidence=confidence, pairs=pairs)
     if needed > HOPELESS * questions:
         return None
-    return max(questions + 1, math.ceil(needed))
+    each = questions / clusters
+    documents = max(documents_needed(pairs, confidence), math.floor(needed / each))
+    while (documents * each < questions * (error / item.difference.mean) ** 2
+           * reach(documents, pairs=pairs, confidence=confidence) ** 2):
+        documents += 1
+    return max(questions + 1, math.ceil(documents * each - _ROUNDING))
+
+
+def reach(documents: int, *, pairs: int, confidence: float) -> float:
+    """How many standard errors a true difference must have to be found POWER of the time.
+
+    Student's t, two-sided, at the strictest level of Holm's procedure over `pairs`.
+    """
+    from scipy import stats
+
+    level, power = stats.t.isf([(1 - confidence) / 2 / pairs, 1 - POWER], documents - 1)
+    return float(level + power)
+
+
+def standard_error(difference: Interval, *, clusters: int, confidence: float) -> float:
+    """The clustered standard error that an interval of `statistics.interval` was made with.
+
+    Args:
+        difference: with its interval, of at least two clusters.
+        clusters: source documents behind it.
+        confidence: 0 to 1, of the interval.
+    """
+    from scipy import stats
+
+    width = (difference.high - difference.low) / 2
+    return float(width / stats.t.isf((1 - confidence) / 2, clusters - 1))
 
 
 def _all_needed(rivals: Sequence[Difference], *, questions: int, clusters: int, pairs: int,
@@ -118,14 +149,14 @@ def _decided(ranked: Sequence[ArmSummary], found: Sequence[Difference], metric: 
     lead = between(best.arm, second.arm, found).difference
     return (f"{best.arm} wins with {best.metrics[metric].mean:.2f} on {_words(metric)}, "
             f"{lead.mean:.2f} ahead of {second.arm}, the next best "
-            f"({_spread(lead, confidence)}).")
+            f"({spread(lead, confidence)}).")
 
 
 def _undecided(best: str, rivals: Sequence[str], found: Sequence[Difference],
                needed: int | None, *, questions: int, clusters: int, confidence: float) -> str:
     lead = between(best, rivals[0], found).difference
     sentence = (f"Not decidable yet: {_listed([best, *rivals])} cannot be told apart "
-                f"({best} leads {rivals[0]} by {lead.mean:.2f}, {_spread(lead, confidence)})")
+                f"({best} leads {rivals[0]} by {lead.mean:.2f}, {spread(lead, confidence)})")
     documents = documents_needed(len(found), confidence)
     if clusters < documents:
         return (f"{sentence}; the questions are about {clusters} independent "
@@ -137,7 +168,8 @@ def _undecided(best: str, rivals: Sequence[str], found: Sequence[Difference],
             "difference is as large as it looks.")
 
 
-def _spread(difference: Interval, confidence: float) -> str:
+def spread(difference: Interval, confidence: float) -> str:
+    """An interval with its level: "95% interval −0.02 to 0.10"."""
     return (f"{confidence * 100:g}% interval {signed(difference.low)} to "
             f"{signed(difference.high)}")
 

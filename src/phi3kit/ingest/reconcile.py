@@ -19,6 +19,7 @@ from phi3kit.errors import DataError, SettingsError, StoreError
 from phi3kit.files import sha256_file
 from phi3kit.ingest import lock
 from phi3kit.ingest.batch import File, groups
+from phi3kit.ingest.built import keep_built
 from phi3kit.ingest.embed import Embedder, open_embedder
 from phi3kit.ingest.engine import Engine, open_engine
 from phi3kit.ingest.kept import Kept
@@ -72,7 +73,9 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
             report = work.rebuild() if rebuild else work.update()
         finally:
             work.close()
-    return replace(report, seconds=time.monotonic() - started)
+        report = replace(report, seconds=time.monotonic() - started)
+        keep_built(site, report)
+    return report
 
 
 def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,

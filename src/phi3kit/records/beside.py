@@ -104,7 +104,7 @@ class ArmCost:
         energy_joules: per answer, where the machine counts it.
         correct: share of the answers that count as right (deciding metric at least 0.5).
         monthly: by the user's volume and refreshes, in `unit` of Costs.
-        per_correct: the same per right answer.
+        per_correct: the same per right answer; without a volume, what answering alone takes.
     """
 
     arm: Arm

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phi3kit.records import ArmSummary, Comparison, Difference, Interval
+from phi3kit.report.choice_text import choice_sentences, gate_sentences
+from phi3kit.report.costs_text import cost_sentences
+from phi3kit.report.statistics_text import (
+    detectable_sentences,
+    effect_sentences,
+    likely_best_sentences,
+)
 
 METRIC_NAMES = {
     "score": "score", "token_f1": "token F1", "exact_match": "exact match",
@@ -88,11 +95,13 @@ def fate(comparison: Comparison) -> str:
 def findings(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """(heading, sentences) for someone who decides: how sure, why, what would change it, cost."""
     sections = [
+        ("Do the gates hold?", gate_sentences(comparison)),
+        ("What do the weights say?", choice_sentences(comparison)),
         ("How sure is that?", _how_sure(comparison)),
-        ("Why?", _why(comparison)),
+        ("Why?", _why(comparison) + effect_sentences(comparison)),
         ("What do the diagnostic arms tell?", [d.sentence for d in comparison.diagnoses]),
         ("What would change it?", _what_would_change_it(comparison)),
-        ("What does an answer cost?", _cost(comparison)),
+        ("What does an answer cost?", _cost(comparison) + cost_sentences(comparison.costs)),
     ]
     return [(heading, sentences) for heading, sentences in sections if sentences]
 
@@ -114,7 +123,8 @@ def _how_sure(comparison: Comparison) -> list[str]:
     errors = sum(arm.errors for arm in comparison.arms)
     failed = [f"{errors} answers failed and count as wrong."] if errors > 1 else (
         ["1 answer failed and counts as wrong."] if errors else [])
-    return [sure, basis, *failed]
+    return [sure, basis, *failed, *likely_best_sentences(comparison),
+            *detectable_sentences(comparison)]
 
 
 def _why(comparison: Comparison) -> list[str]:

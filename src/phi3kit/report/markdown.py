@@ -7,6 +7,12 @@ from collections.abc import Sequence
 
 from phi3kit.records import Comparison
 from phi3kit.report import comparison_text as words
+from phi3kit.report.choice_text import lead
+from phi3kit.report.statistics_text import (
+    DISCORDANCE_HEAD,
+    DISCORDANCE_NOTE,
+    discordance_rows,
+)
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 
@@ -16,7 +22,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     arms = words.ranked(comparison)
     metric = comparison.verdict.metric
     level = f"{comparison.confidence * 100:g}%"
-    parts = [f"# {comparison.verdict.sentence}"]
+    said, *beside = lead(comparison).splitlines()
+    parts = [f"# {said}", *beside]
     if comparison.verdict.prediction:
         parts.append(words.fate(comparison))
     for heading, sentences in words.findings(comparison):
@@ -41,6 +48,10 @@ def comparison_markdown(comparison: Comparison) -> str:
         ["better", "worse", f"difference ({level})", "p (Holm)"],
         [[d.a, d.b, words.spread(d.difference), escape(words.p_value(d.p))]
          for d in words.sorted_differences(comparison)])]
+    if comparison.discordances:
+        parts += ["## Right or wrong, question by question", escape(DISCORDANCE_NOTE), table(
+            DISCORDANCE_HEAD, [[escape(cell) for cell in row]
+                               for row in discordance_rows(comparison)])]
     parts += ["## What all arms shared", table(
         ["", ""], [[name.replace("_", " "), escape(str(value))]
                    for name, value in comparison.conditions.items()])]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.records import Comparison
+from phi3kit.report import choice_text
 from phi3kit.report import comparison_text as words
 from phi3kit.report.terminal_answer import plain
 
@@ -26,12 +27,12 @@ def print_comparison(comparison: Comparison, page: Path | None = None) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, markup=False, emoji=False)
-    verdict = comparison.verdict
-    said = Text(plain(verdict.sentence))
+    said = Text(plain(choice_text.lead(comparison)))
     if fate := words.fate(comparison):
         said.append(f"\n{fate}")
-    console.print(Panel(said, border_style="green" if verdict.winner else "yellow",
-                        title="decided" if verdict.winner else "not decidable yet",
+    decided = choice_text.decided(comparison)
+    console.print(Panel(said, border_style="green" if decided else "yellow",
+                        title="decided" if decided else "not decidable yet",
                         title_align="left"))
     console.print(_arms(comparison))
     if words.kinds_of(comparison):

@@ -1,0 +1,69 @@
+"""What retrieving adds, what tuning adds, and whether they help or hinder each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+from phi3kit.compare.statistics import Method, interval, sign_flip_p
+from phi3kit.compare.verdict import spread
+from phi3kit.records import OPTIONS, Effect, Interval, Row
+
+_Name = Literal["retrieval", "tuning", "interaction"]
+_Scores = Mapping[str, float]
+
+# Contrasts of a 2x2 factorial design with their largest possible size (Montgomery, Design and
+# Analysis of Experiments, section 6.2; the interaction is not halved, so that it reads as "so
+# much more than the sum of both").
+_CONTRASTS: tuple[tuple[_Name, Callable[[_Scores], float], float], ...] = (
+    ("retrieval", lambda s: (s["rag"] - s["base"] + s["both"] - s["finetune"]) / 2, 1.0),
+    ("tuning", lambda s: (s["finetune"] - s["base"] + s["both"] - s["rag"]) / 2, 1.0),
+    ("interaction", lambda s: s["both"] - s["rag"] - s["finetune"] + s["base"], 2.0),
+)
+
+
+def effects(rows: Sequence[Row], metric: str, method: Method) -> tuple[Effect, ...]:
+    """The two main effects and the interaction, paired by question, clustered by document.
+
+    They explain the verdict and do not decide it, so that their p-values are not adjusted.
+
+    Args:
+        rows: of every arm; each option that ran has the same questions.
+        metric: the deciding metric, which every row has.
+        method: level, resamples and seed.
+
+    Returns:
+        Retrieval, tuning and interaction; nothing unless all four options ran.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    cluster: dict[str, str] = {}
+    for row in rows:
+        if row.arm in OPTIONS:
+            scores.setdefault(row.question_id, {})[row.arm] = row.metrics[metric]
+            cluster[row.question_id] = row.cluster
+    if not scores or any(set(each) != set(OPTIONS) for each in scores.values()):
+        return ()
+    found = []
+    for name, contrast, limit in _CONTRASTS:
+        values = [(cluster[key], contrast(each)) for key, each in scores.items()]
+        p = sign_flip_p(values, method)
+        difference = interval(values, method, bounds=(-limit, limit))
+        found.append(Effect(name, difference, p, _sentence(name, difference, p, method)))
+    return tuple(found)
+
+
+def _sentence(name: _Name, seen: Interval, p: float, method: Method) -> str:
+    up = seen.mean >= 0
+    sized = seen if seen.mean >= 0 else Interval(-seen.mean, -seen.high, -seen.low)
+    said = f"{sized.mean:.2f} ({spread(sized, method.confidence)})"
+    sure = p < 1 - method.confidence
+    if name == "interaction":
+        if not sure:
+            return (f"Whether the two help or hinder each other is not shown: together they add "
+                    f"{said} {'more' if up else 'less'} than one by one.")
+        return (f"Together they add {said} {'more' if up else 'less'} than one by one: each "
+                f"{'helps the other' if up else 'does part of what the other does'}.")
+    does, over = {"retrieval": ("Retrieving", "untuned and tuned models"),
+                  "tuning": ("Tuning", "answers without and with passages")}[name]
+    doubt = "" if sure else "; that may be chance"
+    return f"{does} {'adds' if up else 'takes'} {said}, averaged over {over}{doubt}."
