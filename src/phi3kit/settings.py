@@ -257,6 +257,14 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         "tokens, not hours."))] = None
     currency: Annotated[str, Meta(min_length=1, max_length=8, description=(
         "Of all prices, as it stands behind a figure; nothing is converted."))] = "USD"
+    freshness: Annotated[int, Meta(ge=0, le=10000, description=(
+        "Facts to change after training, in a copy of the collection, and to ask for again: what "
+        "does each arm still get right? 0: not measured. Takes as long as so many questions; the "
+        "documents and the collection stay as they are."))] = 0
+    learning_curve: Annotated[tuple[Annotated[int, Meta(ge=1)], ...], Meta(description=(
+        "Sizes of nested subsets of the examples to train on too, such as [25, 50, 100]: would "
+        "more examples pay? Each takes its share of the training's time and all questions again; "
+        "with all examples as the last, two or more tell where twice as many would lead."))] = ()
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0, description=(
         "Level of the intervals. Higher decides less often and errs less often."))] = 0.95
     resamples: Annotated[int, Meta(ge=1000, le=1000000, description=(

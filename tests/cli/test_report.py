@@ -60,7 +60,7 @@ def test_needs_no_torch(tmp_path: Path) -> None:
               "    sys.modules[name] = None\n"
               "from pathlib import Path\n"
               "from phi3kit.cli.report import report\n"
-              f"report(Path({found.run!r}), None, False)\n")
+              f"report([Path({found.run!r})], None, False)\n")
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
                           env={**os.environ, "NO_COLOR": "1"})
     assert done.returncode == 0, done.stderr

@@ -49,6 +49,7 @@ def test_what_can_be_told_is_told(bench: ModuleType) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("questions", "documents"), [(20, 10), (100, 30)])
 @pytest.mark.parametrize("kind", ["token F1", "yes/no"])
 def test_errors_are_as_rare_as_they_should_be(bench: ModuleType, kind: str, questions: int,
@@ -63,5 +64,5 @@ def test_errors_are_as_rare_as_they_should_be(bench: ModuleType, kind: str, ques
 @pytest.mark.parametrize("number", range(7))
 def test_a_wrong_winner_is_rare(bench: ModuleType, number: int) -> None:
     found = bench.verdicts(bench.CASES[number], seeds=20)
-    assert found["wrong"] <= 0.05
-    assert found["right"] + found["open"] >= 0.95
+    assert found["wrong"] <= bench.WRONG
+    assert found["right"] + found["open"] >= 1 - bench.WRONG

@@ -64,6 +64,45 @@ def test_sign_flip_is_exact_for_few_documents() -> None:
     assert sign_flip_p([(f"d{i}", 0.0) for i in range(5)], METHOD) == 1.0
 
 
+def test_of_flips_as_extreme_as_what_was_seen_half_count() -> None:
+    """One yes/no question a document: McNemar's mid-p value, from the binomial distribution."""
+    values = [(f"d{i}", sign) for i, sign in enumerate([1.0] * 8 + [-1.0] * 2 + [0.0] * 4)]
+    exact = sign_flip_p(values, Method(0.95, 2 ** 14, 0))
+    assert exact == pytest.approx(2 * (1 + 10 + 45 / 2) / 2 ** 10)
+    assert sign_flip_p(values, Method(0.95, 10_000, 0)) == pytest.approx(exact, abs=0.01)
+    assert sign_flip_p([(d, v / 1e6) for d, v in values], Method(0.95, 2 ** 14, 0)) == exact
+
+
+def test_a_sum_is_judged_by_how_far_the_documents_agree() -> None:
+    # The sums of (2, 1, 1, ...) and (-2, 1, 1, 1, 1, ...) are ties; their spreads are not.
+    agree = [("big", 0.5)] * 4 + [(f"d{i}", 0.5) for i in range(8)]
+    disagree = [("big", -0.5)] * 4 + [(f"d{i}", 1.0) for i in range(8)]
+    assert sign_flip_p(agree, METHOD) == pytest.approx(2 / 2 ** 9)
+    assert sign_flip_p(disagree, METHOD) > 0.1
+
+
+def test_random_flips_never_make_a_p_value_of_zero() -> None:
+    values = [(f"d{i}", 1.0) for i in range(30)]
+    assert 0 < sign_flip_p(values, METHOD) <= 1 / METHOD.resamples
+
+
+def test_a_document_with_most_questions_makes_the_interval_wider() -> None:
+    """The mean and the documents' share of it stay; only their sizes differ."""
+    def width(sizes: list[int]) -> float:
+        found = interval([(f"d{d}", float(n % 2)) for d, size in enumerate(sizes)
+                          for n in range(size)], METHOD)
+        return found.high - found.low
+
+    assert width([2, 4, 6, 8] * 3) == 0.0, "each document has the same mean"
+    values = [(f"d{i}", float(i % 2)) for i in range(20)]
+    even = interval(values, METHOD)
+    uneven = interval(values + [("d0", 0.0), ("d1", 1.0)] * 6, METHOD)
+    assert uneven.mean == even.mean == 0.5
+    assert uneven.high - uneven.low > 1.2 * (even.high - even.low)
+    lopsided = interval([("d0", 0.0)] * 98 + [("d1", 1.0), ("d2", 1.0)], METHOD)
+    assert (lopsided.low, lopsided.high) == (0.0, 1.0), "all that drawing again can give"
+
+
 def test_same_seed_same_numbers() -> None:
     values = [(f"d{i % 7}", (i * 37 % 11) / 10) for i in range(40)]
     assert interval(values, METHOD) == interval(values, METHOD)

@@ -11,7 +11,8 @@ from phi3kit.export.run import export
 from phi3kit.finetune.train import finetune
 from phi3kit.settings import load
 
-pytestmark = pytest.mark.model
+# Trains, and merges and loads a model three times: a minute on two idle cores.
+pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
@@ -65,7 +67,7 @@ def test_the_page_needs_nothing_from_outside(comparison: Comparison) -> None:
     raw = render_comparison(comparison)
     page = Page(raw)
     tags = {tag for tag, _ in page.elements}
-    assert not tags & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not tags & {"link", "img", "iframe", "object", "embed", "base", "form"}
     for tag, attributes in page.elements:
         for name in ("src", "href", "xlink:href", "action"):
             target = attributes.get(name) or "#"
@@ -73,7 +75,14 @@ def test_the_page_needs_nothing_from_outside(comparison: Comparison) -> None:
         assert not [name for name in attributes if name.startswith("on")]
     policy = next(a["content"] for t, a in page.elements
                   if t == "meta" and a.get("http-equiv") == "Content-Security-Policy")
-    assert policy is not None and "default-src 'none'" in policy and "script-src" not in policy
+    assert policy is not None and "default-src 'none'" in policy
+    assert "unsafe" not in policy and "http" not in policy
+    for name in ("script", "style"):
+        texts = re.findall(rf"<{name}>(.*?)</{name}>", raw, re.DOTALL)
+        assert len(texts) == 1 and sum(tag == name for tag, _ in page.elements) == 1
+        digest = base64.b64encode(hashlib.sha256(texts[0].encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert not [a for _, a in page.elements if "style" in a]
     assert "@import" not in raw and "url(//" not in raw and "url(http" not in raw
 
 
@@ -91,8 +100,8 @@ def test_plots_and_tables_speak_to_screen_readers(comparison: Comparison) -> Non
     raw = render_comparison(comparison)
     elements = Page(raw).elements
     plots = [a for tag, a in elements if tag == "svg" and a.get("role") == "img"]
-    assert len(plots) == 2
-    assert raw.count("<title id=") == raw.count("<desc id=") == 2
+    assert len(plots) == 3
+    assert raw.count("<title id=") == raw.count("<desc id=") == 3
     tables = sum(tag == "table" for tag, _ in elements)
     assert tables == sum(tag == "caption" for tag, _ in elements) > 3
     assert "both 0.8" in re.findall(r"<desc[^>]*>([^<]*)", raw)[0]

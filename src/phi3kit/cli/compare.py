@@ -33,6 +33,11 @@ def compare(
              "chrf.")] = None,
     general_questions: Annotated[str | None, typer.Option(
         metavar="FILE|shipped", help="General questions, to see what tuning forgets.")] = None,
+    freshness: Annotated[int | None, typer.Option(
+        metavar="FACTS", help="Change so many facts in a copy of the collection and ask for them "
+                              "again.")] = None,
+    learning_curve: Annotated[str | None, typer.Option(
+        metavar="25,50,100", help="Train on so many of the examples too: would more pay?")] = None,
     judge: Annotated[str | None, typer.Option(
         metavar="URL", help="OpenAI-compatible server whose model compares answers.")] = None,
     judge_model: Annotated[str | None, typer.Option(help="Name of the judge's model.")] = None,
@@ -69,6 +74,7 @@ def compare(
     resolved = settings.load({
         "compare.questions": questions, "ask.adapter": adapter, "compare.arms": _names(arms),
         "compare.general_questions": general_questions, "compare.judge": judge,
+        "compare.freshness": freshness, "compare.learning_curve": _sizes(learning_curve),
         "compare.judge_model": judge_model, "compare.adapter_rag": adapter_rag,
         "model.endpoint": generator,
         "compare.metric": metric, "compare.weights": _weights(weights),
@@ -88,6 +94,13 @@ def compare(
 
 def _names(arms: str | None) -> list[str] | None:
     return None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
+
+
+def _sizes(text: str | None) -> list[int | str] | None:
+    """Numbers where there are such; the settings say what is wrong with anything else."""
+    names = _names(text)
+    return None if names is None else [
+        int(name) if name.isascii() and name.isdigit() else name for name in names]
 
 
 def _weights(text: str | None) -> Mapping[str, float] | None:

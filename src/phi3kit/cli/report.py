@@ -1,7 +1,9 @@
-"""`phi3kit report`: draw a comparison's reports again."""
+"""`phi3kit report`: draw a comparison's reports again, or several side by side."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +13,37 @@ from phi3kit.cli.compare import show
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Run folder that compare made.")],
+    runs: Annotated[list[Path], typer.Argument(
+        metavar="RUN...", help="Run folder that compare made. Several are set side by side, held "
+                               "against the first.")],
     html: Annotated[Path | None, typer.Option(
-        help="Where the HTML page goes instead of the run folder.")] = None,
+        help="Where the HTML page goes instead of the (first) run folder.")] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the result as JSON, and nothing else on stdout.")] = False,
 ) -> None:
-    """Draw a finished comparison again: no model, no GPU; exit codes as in compare."""
+    """Draw a finished comparison again, or set several side by side: no model, no GPU.
+
+    For one run report.html and report.md are written, and the exit code is that of compare; for
+    several side-by-side.html and side-by-side.md, and it is 0.
+    """
+    if len(runs) > 1:
+        _show_side_by_side(runs, html, json_wanted=as_json_)
+        return
     from phi3kit.compare.results import load_comparison
 
-    show(load_comparison(run), json_wanted=as_json_, html=html)
+    show(load_comparison(runs[0]), json_wanted=as_json_, html=html)
+
+
+def _show_side_by_side(runs: Sequence[Path], html: Path | None, *, json_wanted: bool) -> None:
+    from phi3kit.compare.side_by_side import load_side_by_side
+    from phi3kit.records import as_json
+    from phi3kit.report.html_side_by_side import write_side_by_side
+
+    record = load_side_by_side(runs)
+    page = write_side_by_side(record, html)
+    if json_wanted:
+        typer.echo(json.dumps(as_json(record), ensure_ascii=False, indent=2))
+        return
+    from phi3kit.report.terminal_side_by_side import print_side_by_side
+
+    print_side_by_side(record, page)

@@ -167,7 +167,8 @@ def _with_month(cost: ArmCost, line: Line, questions: int | None) -> ArmCost:
     monthly = None if questions is None else line.fixed + line.each * questions
     answer = line.each if monthly is None or questions is None else monthly / questions
     return dataclasses.replace(
-        cost, monthly=monthly, per_correct=answer / cost.correct if cost.correct else None)
+        cost, monthly=monthly, per_correct=answer / cost.correct if cost.correct else None,
+        fixed=line.fixed, each=line.each)
 
 
 def _basis(found: Sequence[ArmCost], settings: Settings, worth: Prices, built: Built | None,

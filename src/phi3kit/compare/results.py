@@ -23,6 +23,7 @@ from phi3kit.compare.form import form_shares
 from phi3kit.compare.formats import Formats
 from phi3kit.compare.gate import with_gates
 from phi3kit.compare.harm import harms
+from phi3kit.compare.kept import read_freshness, read_learning
 from phi3kit.compare.metrics import SIMILARITY, Seen, closed_kinds, is_gold, measure
 from phi3kit.compare.power import detectable, likely_best
 from phi3kit.compare.rows import RowFile
@@ -68,7 +69,8 @@ def row_of(arm: str, question: Question, answer: Answer) -> Row:
         sources=tuple(_source(passage, question) for passage in answer.passages),
         tokens_in=answer.tokens_in, tokens_out=answer.tokens_out, seconds=answer.seconds,
         metrics={}, error=answer.error,
-        unsupported=tuple(claim.text for claim in answer.unsupported if claim.kind == "number"))
+        unsupported=tuple(claim.text for claim in answer.unsupported if claim.kind == "number"),
+        documents=len(question.source_ids))
 
 
 def _source(passage: Passage, question: Question) -> str:
@@ -158,7 +160,8 @@ def _prediction(advice: Mapping[str, Any] | None) -> Option | None:
 def save(comparison: Comparison) -> None:
     """Write result.json into the run folder; the rows are in rows.jsonl already."""
     record = as_json(dataclasses.replace(comparison, rows=()))
-    for name in ("run", "rows", "seconds", "reused_rows", "costs", "choice"):
+    for name in ("run", "rows", "seconds", "reused_rows", "costs", "freshness", "learning",
+                 "choice"):
         del record[name]
     for arm in (*record["arms"], *record["diagnostics"]):
         for name in _BY_CLOCK:
@@ -193,4 +196,6 @@ def load_comparison(run: Path) -> Comparison:
         raise RunError(f"{RESULT} cannot be read ({error})", where=str(run),
                        mend="Run phi3kit compare again") from error
     return with_choice(dataclasses.replace(comparison, costs=read_costs(run),
+                                           freshness=read_freshness(run),
+                                           learning=read_learning(run),
                                            rows=tuple(r for r in rows if r.arm in names)))

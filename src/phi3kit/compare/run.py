@@ -25,18 +25,22 @@ from phi3kit.compare.arms import (
 )
 from phi3kit.compare.choice import with_choice
 from phi3kit.compare.costs import measure_costs
+from phi3kit.compare.freshness import measure_freshness
 from phi3kit.compare.judge import judge
+from phi3kit.compare.learning import measure_learning
+from phi3kit.compare.losses import loss_curves
 from phi3kit.compare.metrics import SIMILARITY
 from phi3kit.compare.results import analyse, load_comparison, save
 from phi3kit.compare.sheets import Sheet, general_sheet, held_out_sheet
 from phi3kit.compare.similarity import open_embedder, with_similarity
 from phi3kit.compare.statistics import Method
+from phi3kit.compare.subsets import curves
 from phi3kit.compare.task import Task, inputs, prepare
 from phi3kit.compare.usage import Meter
 from phi3kit.errors import Phi3kitError, RunError
 from phi3kit.files import write_json
 from phi3kit.progress import bar, note
-from phi3kit.records import Comparison, Row
+from phi3kit.records import Comparison, Freshness, LearningCurve, Row
 from phi3kit.settings import Resolved, Settings
 
 __all__ = ["compare", "load_comparison"]
@@ -60,13 +64,15 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
             `advise` in this folder predicted, if anything.
 
     Raises:
-        SettingsError: no questions or no adapter given.
-        DataError: questions that cannot be read, or that stand among the training examples.
+        SettingsError: no questions or no adapter given, or subsets larger than the examples.
+        DataError: questions that cannot be read, or that stand among the training examples;
+            examples that were changed, where a learning curve needs them.
         ModelError, StoreError: base, adapter or collection that cannot be opened.
         RunError: arms whose conditions differ; a run folder that another process is using.
     """
     started = time.monotonic()
     task = prepare(settings)
+    curves(task)  # what cannot be trained on subsets is said before anything is asked
     for line in task.adapters.notes:
         note(line)
     if advice is None and Path(DEFAULT_PATH).is_file():
@@ -110,12 +116,30 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
         rows, task.arms, chosen, run=run.path, advice=advice, judged=judged,
         conditions=_read_conditions(run.path) or {}, notes=task.adapters.notes,
         general=general.rescored(general.rows()) if general else ())
+    comparison = dataclasses.replace(comparison, loss=loss_curves(task.adapters.by_arm))
     save(comparison)
     comparison = with_choice(dataclasses.replace(
-        comparison, costs=measure_costs(task, rows, run.path)))
+        comparison, costs=measure_costs(task, rows, run.path), freshness=_fresh(task, run),
+        learning=_learned(task, rows, run)))
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)
+
+
+def _fresh(task: Task, run: runs.Run) -> Freshness | None:
+    try:
+        return measure_freshness(task, run.path)
+    except Phi3kitError as error:
+        run.fail(str(error))
+        raise
+
+
+def _learned(task: Task, rows: Sequence[Row], run: runs.Run) -> LearningCurve | None:
+    try:
+        return measure_learning(task, rows, run.path, _read_conditions(run.path) or {})
+    except Phi3kitError as error:
+        run.fail(str(error))
+        raise
 
 
 def _with_similarity(task: Task, rows: list[Row]) -> list[Row]:

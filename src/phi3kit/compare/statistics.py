@@ -17,6 +17,8 @@ from phi3kit.records import ArmSummary, Difference, Interval, Row
 
 # Numbers held at once while resampling; it bounds memory (16 MB) and changes no result.
 _AT_ONCE = 2_000_000
+# Statistics of two flips nearer than this are a tie: what is left is rounding.
+_SAME = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     as in Hesterberg 2015 (What Teachers Should Know About the Bootstrap, The American
     Statistician 69:4, "expanded percentile interval"): its levels are those at which the
     normal quantile equals sqrt(n / (n - 1)) times Student's t with n - 1 degrees of freedom.
+    n is the effective number of clusters: their number when all are of one size, fewer the
+    less equal they are.
 
     Args:
         values: (cluster, value) for each question.
@@ -47,19 +51,19 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     from scipy import stats
 
     sums, counts = _by_cluster(values)
-    clusters = len(counts)
     mean = float(sums.sum() / counts.sum())
-    if clusters < 2:
+    if len(counts) < 2:
         return Interval(mean, *bounds)
-    tail = stats.norm.sf(math.sqrt(clusters / (clusters - 1))
-                         * stats.t.isf((1 - method.confidence) / 2, clusters - 1))
+    effective = _effective(counts)
+    tail = stats.norm.sf(math.sqrt(effective / (effective - 1))
+                         * stats.t.isf((1 - method.confidence) / 2, effective - 1))
 
     def ratio(total: Any, count: Any, axis: int = -1) -> Any:
         return total.sum(axis=axis) / count.sum(axis=axis)
 
     found = stats.bootstrap(
         (sums, counts), ratio, paired=True, vectorized=True, method="percentile",
-        n_resamples=method.resamples, batch=max(1, _AT_ONCE // clusters),
+        n_resamples=method.resamples, batch=max(1, _AT_ONCE // len(counts)),
         confidence_level=float(1 - 2 * tail), rng=np.random.default_rng(method.seed))
     return Interval(mean, float(found.confidence_interval.low),
                     float(found.confidence_interval.high))
@@ -70,8 +74,17 @@ def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:
 
     Permutation test at the level of clusters: were the two arms the same, each document's
     differences could as well have the other sign. Exact when 2^clusters is at most the number
-    of resamples, by random flips otherwise; with few clusters it cannot be small, which is
-    as it should be. (Good 2005, Permutation, Parametric and Bootstrap Tests of Hypotheses.)
+    of resamples, by random flips otherwise. (Good 2005, Permutation, Parametric and Bootstrap
+    Tests of Hypotheses.)
+
+    What is compared is the sum over its standard error, as in the wild cluster bootstrap
+    (Cameron, Gelbach & Miller 2008, Bootstrap-Based Improvements for Inference with Clustered
+    Errors, The Review of Economics and Statistics 90:414), and flips as extreme as what was
+    seen count half (the mid-p value: Fagerland, Lydersen & Laake 2013, The McNemar Test for
+    Binary Matched-Pairs Data, BMC Medical Research Methodology 13:91). Yes/no scores tie so
+    often that without both a test at 5% errs in 1% of 20 questions about 10 documents. The
+    price: on some data it errs a little more often than its level says. Never below
+    2 / 2^clusters: with few clusters it cannot be small, which is as it should be.
 
     Args:
         values: (cluster, difference) for each question.
@@ -80,18 +93,47 @@ def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:
     import numpy as np
     from scipy import stats
 
-    sums, _ = _by_cluster(values)
-    if len(sums) < 2:
+    sums, counts = _by_cluster(values)
+    clusters = len(sums)
+
+    def studentised(one: Any, other: Any, axis: int = -1) -> Any:
+        return _studentised(one - other, counts)
+
+    if clusters < 2 or abs(studentised(sums, 0.0)) <= _SAME:
         return 1.0
-
-    def total(one: Any, other: Any, axis: int = -1) -> Any:
-        return (one - other).sum(axis=axis)
-
     found = stats.permutation_test(
-        (sums, np.zeros_like(sums)), total, permutation_type="samples", vectorized=True,
-        n_resamples=method.resamples, batch=max(1, _AT_ONCE // len(sums)),
+        (sums, np.zeros_like(sums)), studentised, permutation_type="samples", vectorized=True,
+        n_resamples=method.resamples, batch=max(1, _AT_ONCE // clusters),
         rng=np.random.default_rng(method.seed))
-    return float(found.pvalue)
+    seen, flips = abs(found.statistic), np.abs(found.null_distribution)
+    # Among random flips what was seen counts as one, so that no p-value is zero.
+    added = 0 if 2 ** clusters <= method.resamples else 1
+    tied = int((np.abs(flips - seen) <= _SAME).sum()) + added
+    beyond = int((flips > seen + _SAME).sum())
+    return float(max((beyond + tied / 2) / (len(flips) + added), 2.0 ** (1 - clusters)))
+
+
+def _studentised(sums: Any, counts: Any) -> Any:
+    """t / sqrt(1 + t^2) along the last axis, t being the sum over its clustered standard error.
+
+    It has the order of t but stays finite where each cluster has the same mean.
+    """
+    import numpy as np
+
+    total = sums.sum(axis=-1)
+    left = sums - (total / counts.sum())[..., None] * counts
+    size = np.sqrt(total ** 2 + (left ** 2).sum(axis=-1))
+    return total / np.where(size > 0, size, 1.0)
+
+
+def _effective(counts: Any) -> float:
+    """(sum of counts)^2 / sum of squared counts: how many clusters of one size they are worth.
+
+    Satterthwaite's degrees of freedom (1946, An Approximate Distribution of Estimates of
+    Variance Components, Biometrics Bulletin 2:110), before one is lost to the mean, for a
+    variance to which each cluster adds in proportion to its questions.
+    """
+    return float(counts.sum() ** 2 / (counts ** 2).sum())
 
 
 def _by_cluster(values: Sequence[tuple[str, float]]) -> tuple[Any, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from phi3kit.compare.arms import READS, contestants, ordered, prompt_fingerprint
+from phi3kit.compare.arms import READS, RETRIEVING, contestants, ordered, prompt_fingerprint
 from phi3kit.compare.choice import check_weights
 from phi3kit.compare.formats import Formats, read_formats
 from phi3kit.compare.gate import read_gate
@@ -15,6 +15,7 @@ from phi3kit.compare.questions import read_questions
 from phi3kit.compare.tuned import Adapters, find_adapters
 from phi3kit.errors import SettingsError
 from phi3kit.files import sha256_file
+from phi3kit.ingest.site import site_of
 from phi3kit.records import Arm, Question
 from phi3kit.settings import Settings
 
@@ -34,8 +35,8 @@ def prepare(settings: Settings) -> Task:
     """Read and check what can be told without a model.
 
     Raises:
-        SettingsError: no questions, one arm alone, an arm without what it needs, or weights or
-            a gate that cannot be used.
+        SettingsError: no questions, one arm alone, an arm without what it needs, or weights,
+            a gate or freshness that cannot be used.
         DataError: questions that cannot be read, or that stand among the training examples.
         ModelError: there is no adapter in a folder.
     """
@@ -45,6 +46,7 @@ def prepare(settings: Settings) -> Task:
         raise SettingsError("one arm alone cannot be compared", where="--arms",
                             mend="Name two or more of base, rag, finetune, both")
     check_weights(chosen.weights)
+    _check_freshness(settings, arms)
     for text in chosen.gate:
         read_gate(text, arms)
     if not chosen.questions:
@@ -56,6 +58,18 @@ def prepare(settings: Settings) -> Task:
     questions = read_questions(Path(chosen.questions))
     formats = read_formats(Path(chosen.formats) if chosen.formats else None, questions)
     return Task(settings, arms, questions, find_adapters(settings, arms, questions), formats)
+
+
+def _check_freshness(settings: Settings, arms: Sequence[Arm]) -> None:
+    if not settings.compare.freshness:
+        return
+    if not any(arm in RETRIEVING for arm in contestants(arms)):
+        raise SettingsError("no arm reads the documents that would change",
+                            where="compare.freshness", mend="Add rag or both to --arms")
+    if not isinstance(site_of(settings.ingest.store), Path):
+        raise SettingsError("a collection on a server is not copied, so it cannot be measured",
+                            where="compare.freshness",
+                            mend="Ingest into a folder, or set it to 0")
 
 
 def inputs(task: Task) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from phi3kit.errors import DataError, SettingsError, StoreError
 from phi3kit.files import sha256_file
@@ -76,6 +77,25 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
         report = replace(report, seconds=time.monotonic() - started)
         keep_built(site, report)
     return report
+
+
+def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestReport:
+    """Read other files in the place of documents: `files` by source, which stays their name.
+
+    Raises:
+        StoreError, ModelError, SettingsError: as of `ingest`.
+    """
+    started = time.monotonic()
+    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
+                             precision=settings.ingest.precision)
+    with lock.writer(site_of(settings.ingest.store)):
+        work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
+                          Found(files=dict(files)))
+        try:
+            report = work.update()
+        finally:
+            work.close()
+    return replace(report, seconds=time.monotonic() - started)
 
 
 def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,

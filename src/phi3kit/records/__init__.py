@@ -20,6 +20,7 @@ from phi3kit.records.beside import (
     FreshArm,
     Freshness,
     LearningCurve,
+    LossCurve,
 )
 from phi3kit.records.common import (
     ARMS,
@@ -90,6 +91,15 @@ from phi3kit.records.retrieval import (
     ThresholdEffect,
     ThresholdPoint,
 )
+from phi3kit.records.side_by_side import (
+    Differing,
+    Overlap,
+    RunDifference,
+    SetArm,
+    SetRun,
+    Shift,
+    SideBySide,
+)
 
 __all__ = [
     "ARMS",
@@ -121,6 +131,7 @@ __all__ = [
     "Detectable",
     "Diagnosis",
     "Difference",
+    "Differing",
     "Discordance",
     "Effect",
     "ExportReport",
@@ -141,6 +152,7 @@ __all__ = [
     "Leak",
     "LearningCurve",
     "Lengths",
+    "LossCurve",
     "MaskPicture",
     "Measured",
     "MeasuredRun",
@@ -149,6 +161,7 @@ __all__ = [
     "Missing",
     "ModeDifference",
     "Option",
+    "Overlap",
     "Passage",
     "PlanChange",
     "Question",
@@ -159,7 +172,12 @@ __all__ = [
     "RetrievalReport",
     "Reversal",
     "Row",
+    "RunDifference",
+    "SetArm",
+    "SetRun",
     "Settle",
+    "Shift",
+    "SideBySide",
     "Span",
     "Standing",
     "Switch",

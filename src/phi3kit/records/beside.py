@@ -92,6 +92,21 @@ class LearningCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class LossCurve:
+    """How the training loss of an adapter fell.
+
+    Attributes:
+        arms: those that answer with it.
+        run: its run folder.
+        points: (optimizer step, mean loss over the steps since the point before), ascending.
+    """
+
+    arms: tuple[Arm, ...]
+    run: str
+    points: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ArmCost:
     """What an arm takes; None stands for what was not measured.
 
@@ -105,6 +120,8 @@ class ArmCost:
         correct: share of the answers that count as right (deciding metric at least 0.5).
         monthly: by the user's volume and refreshes, in `unit` of Costs.
         per_correct: the same per right answer; without a volume, what answering alone takes.
+        fixed, each: of a month's cost, what comes with the refreshes and what each question
+            adds, in `unit`.
     """
 
     arm: Arm
@@ -121,6 +138,8 @@ class ArmCost:
     energy_joules: float | None = None
     monthly: float | None = None
     per_correct: float | None = None
+    fixed: float | None = None
+    each: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from phi3kit.records.beside import Costs, Freshness, LearningCurve
+from phi3kit.records.beside import Costs, Freshness, LearningCurve, LossCurve
 from phi3kit.records.common import Arm, Interval, Option
 from phi3kit.records.decision import Choice, Detectable, Discordance, Effect, Gate
 
@@ -39,6 +39,7 @@ class Row:
         metrics: score by metric name, 0 to 1; an error scores 0 everywhere.
         error: why there is no answer; "" when there is one.
         unsupported: numbers of the answer that stand in none of the passages behind it.
+        documents: how many documents the question names as holding its answer.
     """
 
     arm: str
@@ -59,6 +60,7 @@ class Row:
     metrics: Mapping[str, float]
     error: str = ""
     unsupported: tuple[str, ...] = ()
+    documents: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +217,7 @@ class Comparison:
         choice: by the user's weights; None without any.
         gates: conditions that were given.
         freshness, learning, costs: None where that was not measured.
+        loss: of each adapter whose run folder is there.
     """
 
     run: str
@@ -243,3 +246,4 @@ class Comparison:
     freshness: Freshness | None = None
     learning: LearningCurve | None = None
     costs: Costs | None = None
+    loss: tuple[LossCurve, ...] = ()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from phi3kit.records import ArmSummary, Comparison, Difference, Interval
 from phi3kit.report.choice_text import choice_sentences, gate_sentences
 from phi3kit.report.costs_text import cost_sentences
+from phi3kit.report.freshness_text import freshness_sentences
+from phi3kit.report.learning_text import learning_sentences
 from phi3kit.report.statistics_text import (
     detectable_sentences,
     effect_sentences,
@@ -16,7 +18,13 @@ from phi3kit.report.statistics_text import (
 METRIC_NAMES = {
     "score": "score", "token_f1": "token F1", "exact_match": "exact match",
     "contains": "contains", "abstention": "abstention", "hit_at_k": "hit@k",
-    "citation_precision": "citation precision",
+    "citation_precision": "citation precision", "citation_recall": "citation recall",
+    "span_f1": "best span's F1", "rouge_l": "ROUGE-L", "chrf": "chrF",
+    "label_accuracy": "label accuracy", "label_macro_f1": "label macro F1",
+    "format_valid": "valid form", "term_recall": "terms used", "similarity": "similarity",
+    "abstention_precision": "abstention precision", "abstention_recall": "abstention recall",
+    "fabricated_citations": "fabricated citations",
+    "unsupported_numbers": "unsupported numbers", "length_ratio": "length ratio",
 }
 METRIC_MEANINGS = {
     "score": "exact label for closed kinds, abstention for unanswerable questions, token F1 "
@@ -27,6 +35,20 @@ METRIC_MEANINGS = {
     "abstention": "says that it does not know exactly when there is no answer",
     "hit_at_k": "a passage of the right document was in the prompt",
     "citation_precision": "cited passages that are of the right document",
+    "citation_recall": "documents with the answer that are cited",
+    "span_f1": "token F1 of the answer's best span, whatever stands around it",
+    "rouge_l": "longest common run of words, gaps allowed",
+    "chrf": "shared runs of characters",
+    "label_accuracy": "the right label, where answers are labels",
+    "label_macro_f1": "F1 of the labels, each counting alike",
+    "format_valid": "the answer has the form that was asked for",
+    "term_recall": "terms of a good answer that are used",
+    "similarity": "cosine similarity to the right answer, by an embedder",
+    "abstention_precision": "abstentions that were right",
+    "abstention_recall": "questions without an answer on which it abstains",
+    "fabricated_citations": "answers that cite a passage which is not there; less is better",
+    "unsupported_numbers": "answers with a number that no passage has; less is better",
+    "length_ratio": "words for each word of the right answer; about 1 is best",
 }
 # A lead on a kind of question smaller than this is not worth a sentence.
 _WORTH_SAYING = 0.005
@@ -101,6 +123,8 @@ def findings(comparison: Comparison) -> list[tuple[str, list[str]]]:
         ("Why?", _why(comparison) + effect_sentences(comparison)),
         ("What do the diagnostic arms tell?", [d.sentence for d in comparison.diagnoses]),
         ("What would change it?", _what_would_change_it(comparison)),
+        ("What when facts change?", freshness_sentences(comparison.freshness)),
+        ("Would more examples pay?", learning_sentences(comparison.learning)),
         ("What does an answer cost?", _cost(comparison) + cost_sentences(comparison.costs)),
     ]
     return [(heading, sentences) for heading, sentences in sections if sentences]

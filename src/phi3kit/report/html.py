@@ -1,23 +1,45 @@
-"""A comparison as one page that needs nothing else: no script, no font, nothing from the net."""
+"""A comparison as one page that needs nothing else: no font, nothing from the net."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from phi3kit.files import write_atomic
-from phi3kit.records import ArmSummary, Comparison, Row
+from phi3kit.records import ArmSummary, Comparison
+from phi3kit.report import choice_text
 from phi3kit.report import comparison_text as words
 from phi3kit.report.markdown import comparison_markdown
 from phi3kit.report.page import render
 from phi3kit.report.plots import STYLES, arms_plot, kinds_plot
+from phi3kit.report.plots_beside import (
+    costs_plot,
+    latency_plot,
+    learning_plot,
+    loss_plot,
+    volume_plot,
+)
+from phi3kit.report.questions import arms_shown, question_groups
+from phi3kit.report.sections import sections
 
 # The markers of the plots, 12 by 12, for the key below them.
 _SHAPES = {"s": '<rect x="2" y="2" width="8" height="8" fill="{0}"/>',
            "o": '<circle cx="6" cy="6" r="5" fill="{0}"/>',
            "^": '<path d="M6 1 11 11H1z" fill="{0}"/>',
            "D": '<path d="M6 0 12 6 6 12 0 6z" fill="{0}"/>'}
+# What is drawn in a section, and what it shows.
+PLOTS: Mapping[str, Sequence[tuple[Callable[[Comparison], str], str]]] = {
+    "costs": ((costs_plot, "Up is better, left is cheaper; the lines are intervals."),
+              (volume_plot, "What a month costs by how many questions are asked. Dotted: where "
+                            "another arm becomes the cheaper one. Dashed: your volume.")),
+    "learning": ((learning_plot,
+                  "Filled: measured, with intervals. Hollow and dashed: expected."),),
+    "loss": ((loss_plot, "Means over the steps since the point before."),),
+}
+# So many sentences of a finding, and so many measures, are seen at once; the others on a click.
+_AT_ONCE = 4
+_MEASURES = 7
 _MEANS = {"base": "neither retrieve nor fine-tune", "rag": "retrieve",
           "finetune": "fine-tune", "both": "retrieve and fine-tune"}
 
@@ -40,19 +62,28 @@ def render_comparison(comparison: Comparison) -> str:
     import markupsafe
 
     arms = words.ranked(comparison)
+    metrics = words.metrics_of(comparison)
     own = markupsafe.Markup
     return render(
-        "comparison.html.j2", "comparison.css", style_attributes=True,
+        "comparison.html.j2", "comparison.css", script="comparison.js",
         heading=heading(comparison),
+        decided=choice_text.decided(comparison),
+        lead=choice_text.lead(comparison).splitlines(),
         verdict=comparison.verdict,
-        fate=words.fate(comparison),
-        findings=words.findings(comparison),
+        fate=_fate(comparison),
+        findings=[(title, said[:_AT_ONCE], said[_AT_ONCE:])
+                  for title, said in words.findings(comparison)],
         arms=arms,
         arms_plot=own(arms_plot(comparison)),
+        latency_plot=own(latency_plot(comparison)),
+        sections=[(section, _drawn(section.id, comparison))
+                  for section in sections(comparison)],
+        asked_arms=arms_shown(comparison),
         kinds_plot=own(kinds_plot(comparison)),
         shapes={arm: own(_SHAPES[shape].format(color)) for arm, (color, shape) in STYLES.items()},
         kinds=_kinds(comparison, arms),
-        metrics=words.metrics_of(comparison),
+        metrics=metrics[:_MEASURES],
+        more_metrics=metrics[_MEASURES:],
         names=words.METRIC_NAMES,
         meanings=words.METRIC_MEANINGS,
         level=f"{comparison.confidence * 100:g}%",
@@ -60,18 +91,38 @@ def render_comparison(comparison: Comparison) -> str:
         differences=words.sorted_differences(comparison),
         advice=_advice(comparison.advice),
         conditions=comparison.conditions,
-        groups=_groups(comparison, arms),
+        groups=question_groups(comparison),
         run=comparison.run,
         number=words.number, p_value=words.p_value, seconds=words.seconds,
         per_answer=words.per_answer)
 
 
 def heading(comparison: Comparison) -> str:
-    """The verdict in a few words."""
-    verdict = comparison.verdict
+    """The decision in a few words: by the weights where there are any, else the verdict."""
+    verdict, choice = comparison.verdict, comparison.choice
+    if choice is not None and choice.chosen is not None:
+        return f"Choose {choice.chosen}: {_MEANS[choice.chosen]}"
+    if choice is not None:
+        return "Your weights do not decide it yet"
     if verdict.winner:
         return f"Choose {verdict.winner}: {_MEANS[verdict.winner]}"
     return f"{words.listed(verdict.contenders)}: not told apart"
+
+
+def _fate(comparison: Comparison) -> str:
+    """What became of the advice; it is held against quality, which weights may overrule."""
+    fate = words.fate(comparison)
+    if not fate or comparison.choice is None:
+        return fate
+    return f"On quality alone, {fate[:1].lower()}{fate[1:]}"
+
+
+def _drawn(section: str, comparison: Comparison) -> list[tuple[Any, str]]:
+    """A section's plots as markup, each with its caption."""
+    import markupsafe
+
+    drawn = ((draw(comparison), caption) for draw, caption in PLOTS.get(section, ()))
+    return [(markupsafe.Markup(plot), caption) for plot, caption in drawn if plot]
 
 
 def _advice(advice: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -92,35 +143,3 @@ def _kinds(comparison: Comparison, arms: Sequence[ArmSummary]) -> list[dict[str,
         asked = {row.question_id for row in comparison.rows if row.kind == kind}
         found.append({"name": kind, "questions": len(asked), "means": means, "best": max(means)})
     return found
-
-
-def _groups(comparison: Comparison, arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:
-    """The questions by kind, each with its rows in the order of the arms."""
-    place = {arm.arm: index for index, arm in enumerate(arms)}
-    by_question: dict[str, list[Row]] = {}
-    for row in comparison.rows:
-        if row.arm not in place:  # diagnostic arms have their sentences
-            continue
-        by_question.setdefault(row.question_id, []).append(row)
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for rows in by_question.values():
-        rows.sort(key=lambda row: place[row.arm])
-        groups.setdefault(rows[0].kind, []).append(_question(rows, comparison.verdict.metric))
-    return [{"name": name, "questions": items} for name, items in groups.items()]
-
-
-def _question(rows: Sequence[Row], metric: str) -> dict[str, Any]:
-    marks = [{"arm": row.arm, "value": row.metrics[metric], "level": _level(row.metrics[metric])}
-             for row in rows]
-    shown = next((row for row in rows if row.passages), None)
-    return {
-        "id": rows[0].question_id, "question": rows[0].question, "gold": rows[0].gold,
-        "rows": rows, "marks": marks,
-        "spoken": ", ".join(f"{mark['arm']} {words.number(row.metrics[metric])}"
-                            for mark, row in zip(marks, rows, strict=True)),
-        "passages": list(zip(shown.sources, shown.passages, strict=True)) if shown else [],
-    }
-
-
-def _level(value: float) -> str:
-    return "good" if value >= 0.8 else "fair" if value >= 0.4 else "poor"

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from phi3kit.records import Comparison
 from phi3kit.report import comparison_text as words
 from phi3kit.report.choice_text import lead
-from phi3kit.report.statistics_text import (
-    DISCORDANCE_HEAD,
-    DISCORDANCE_NOTE,
-    discordance_rows,
-)
+from phi3kit.report.sections import Section, sections
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 
@@ -48,19 +44,29 @@ def comparison_markdown(comparison: Comparison) -> str:
         ["better", "worse", f"difference ({level})", "p (Holm)"],
         [[d.a, d.b, words.spread(d.difference), escape(words.p_value(d.p))]
          for d in words.sorted_differences(comparison)])]
-    if comparison.discordances:
-        parts += ["## Right or wrong, question by question", escape(DISCORDANCE_NOTE), table(
-            DISCORDANCE_HEAD, [[escape(cell) for cell in row]
-                               for row in discordance_rows(comparison)])]
+    told = {sentence for _, sentences in words.findings(comparison) for sentence in sentences}
+    for section in sections(comparison):
+        parts += _section(section, told)
     parts += ["## What all arms shared", table(
         ["", ""], [[name.replace("_", " "), escape(str(value))]
                    for name, value in comparison.conditions.items()])]
     return "\n\n".join(parts) + "\n"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A pipe table; the first column is text, the others are figures."""
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+def _section(section: Section, told: Collection[str]) -> list[str]:
+    """Heading, sentences that were not told before, tables."""
+    said = [escape(sentence) for sentence in (*section.sentences, *section.notes)
+            if sentence not in told]
+    return [f"## {section.heading}", *([" ".join(said)] if said else []),
+            *(part for made in section.tables for part in (f"{escape(made.caption)}:", table(
+                [escape(cell) for cell in made.head],
+                [[escape(cell) for cell in row] for row in made.rows])))]
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], text: Sequence[int] = ()) -> str:
+    """A pipe table; the first column and those of `text` are words, the others are figures."""
+    lines = [head, ["---:" if index and index not in text else "---"
+                    for index in range(len(head))], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
