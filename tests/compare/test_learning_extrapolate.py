@@ -83,10 +83,26 @@ def test_a_curve_that_falls_does_not_pay() -> None:
 
 
 def test_a_curve_without_slope_does_not_pay_whatever_rounding_does() -> None:
-    for mean in (0.0, 0.1, 1 / 3, 1.0):
-        values, clusters = flat(mean, mean, mean)
-        found = extrapolate("both", (20, 40, 70), values, clusters, METHOD)
-        assert found.sentence.endswith("0.00 (0.00 to 0.00): more examples would not pay.")
+    # Some questions always right, the others never: they differ, the sizes do not.
+    values = [[1 / 3] * 20 + [0.1] * 20] * 3
+    clusters = [f"d{i // 20}.md" for i in range(40)]
+    found = extrapolate("both", (20, 40, 70), values, clusters, METHOD)
+    assert found.sentence.endswith("0.00 (0.00 to 0.00): more examples would not pay.")
+
+
+def test_a_curve_that_never_left_the_floor_tells_nothing() -> None:
+    values, clusters = flat(0.0, 0.0, 0.0)
+    found = extrapolate("finetune", (20, 40, 80), values, clusters, METHOD)
+    assert (found.gain.mean, found.gain.low, found.gain.high) == pytest.approx((0, 0, 1))
+    assert found.sentence.endswith("0.00 (0.00 to +1.00): whether more examples would pay "
+                                   "cannot be told yet.")
+
+
+def test_there_is_nothing_to_gain_at_the_ceiling() -> None:
+    values, clusters = flat(1.0, 1.0, 1.0)
+    found = extrapolate("finetune", (20, 40, 80), values, clusters, METHOD)
+    assert found.gain.high == pytest.approx(0)
+    assert found.sentence.endswith("more examples would not pay.")
 
 
 def test_one_document_tells_nothing() -> None:

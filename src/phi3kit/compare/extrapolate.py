@@ -41,6 +41,9 @@ def extrapolate(arm: Arm, sizes: Sequence[int], values: Sequence[Sequence[float]
         clusters: each question's source document.
         method: level, resamples and seed of the bootstrap.
 
+    Where all answers score the same at every size, nothing varies that could be drawn again,
+    and the intervals are all that a score can be: a curve that has not left 0 may yet rise.
+
     Returns:
         Means and intervals within what a score can be, 0 to 1, and a gain, -1 to 1.
     """
@@ -58,11 +61,14 @@ def extrapolate(arm: Arm, sizes: Sequence[int], values: Sequence[Sequence[float]
     slope, intercept = np.polyfit(at, means, 1)
     free = len(sizes) - 2
     spread = math.sqrt(float(((means - slope * at - intercept) ** 2).sum()) / free)
+    told = bool(scores.min() < scores.max())
     quantile = float(stats.t.isf((1 - method.confidence) / 2, free))
 
     def found(combined: Any, bounds: tuple[float, float]) -> Interval:
-        drawn = interval(list(zip(clusters, (combined @ scores).tolist(), strict=True)), method,
-                         bounds=bounds)
+        values = (combined @ scores).tolist()
+        if not told:
+            return Interval(values[0], *bounds)
+        drawn = interval(list(zip(clusters, values, strict=True)), method, bounds=bounds)
         own = quantile * spread * math.sqrt(1 + float((combined ** 2).sum()))
         return _within(Interval(drawn.mean, drawn.mean - math.hypot(drawn.mean - drawn.low, own),
                                 drawn.mean + math.hypot(drawn.high - drawn.mean, own)), bounds)

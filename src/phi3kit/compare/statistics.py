@@ -39,8 +39,7 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     as in Hesterberg 2015 (What Teachers Should Know About the Bootstrap, The American
     Statistician 69:4, "expanded percentile interval"): its levels are those at which the
     normal quantile equals sqrt(n / (n - 1)) times Student's t with n - 1 degrees of freedom.
-    n is the effective number of clusters: their number when all are of one size, fewer the
-    less equal they are.
+    Clusters of unequal size leave fewer of these: `effective_clusters` less one.
 
     Args:
         values: (cluster, value) for each question.
@@ -52,18 +51,19 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
 
     sums, counts = _by_cluster(values)
     mean = float(sums.sum() / counts.sum())
-    if len(counts) < 2:
+    clusters = len(counts)
+    if clusters < 2:
         return Interval(mean, *bounds)
-    effective = _effective(counts)
-    tail = stats.norm.sf(math.sqrt(effective / (effective - 1))
-                         * stats.t.isf((1 - method.confidence) / 2, effective - 1))
+    tail = stats.norm.sf(
+        math.sqrt(clusters / (clusters - 1))
+        * stats.t.isf((1 - method.confidence) / 2, effective_clusters(counts) - 1))
 
     def ratio(total: Any, count: Any, axis: int = -1) -> Any:
         return total.sum(axis=axis) / count.sum(axis=axis)
 
     found = stats.bootstrap(
         (sums, counts), ratio, paired=True, vectorized=True, method="percentile",
-        n_resamples=method.resamples, batch=max(1, _AT_ONCE // len(counts)),
+        n_resamples=method.resamples, batch=max(1, _AT_ONCE // clusters),
         confidence_level=float(1 - 2 * tail), rng=np.random.default_rng(method.seed))
     return Interval(mean, float(found.confidence_interval.low),
                     float(found.confidence_interval.high))
@@ -82,9 +82,10 @@ def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:
     Errors, The Review of Economics and Statistics 90:414), and flips as extreme as what was
     seen count half (the mid-p value: Fagerland, Lydersen & Laake 2013, The McNemar Test for
     Binary Matched-Pairs Data, BMC Medical Research Methodology 13:91). Yes/no scores tie so
-    often that without both a test at 5% errs in 1% of 20 questions about 10 documents. The
-    price: on some data it errs a little more often than its level says. Never below
-    2 / 2^clusters: with few clusters it cannot be small, which is as it should be.
+    often that without both a test at 5% would err in 1% of all comparisons by 20 questions
+    about 10 documents, and miss as much more. The price: on some data it errs a little more
+    often than its level says. Never below 2 / 2^clusters: with few clusters it cannot be
+    small, which is as it should be.
 
     Args:
         values: (cluster, difference) for each question.
@@ -126,7 +127,7 @@ def _studentised(sums: Any, counts: Any) -> Any:
     return total / np.where(size > 0, size, 1.0)
 
 
-def _effective(counts: Any) -> float:
+def effective_clusters(counts: Any) -> float:
     """(sum of counts)^2 / sum of squared counts: how many clusters of one size they are worth.
 
     Satterthwaite's degrees of freedom (1946, An Approximate Distribution of Estimates of

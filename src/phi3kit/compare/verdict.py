@@ -116,6 +116,9 @@ def reach(documents: int, *, pairs: int, confidence: float) -> float:
 def standard_error(difference: Interval, *, clusters: int, confidence: float) -> float:
     """The clustered standard error that an interval of `statistics.interval` was made with.
 
+    It comes out the larger the less evenly the questions are spread over the documents: 4% too
+    large for 20 random ones about 10.
+
     Args:
         difference: with its interval, of at least two clusters.
         clusters: source documents behind it.
