@@ -69,8 +69,8 @@ def test_a_passage_shown_to_two_arms_stands_once(comparison: Comparison) -> None
     assert '<mark class="gold">4.5 bar</mark>' in page
 
 
-def heavy(comparison: Comparison, questions: int) -> Comparison:
-    """Four arms, so many questions, four long passages of their own for each that retrieves."""
+def heavy(comparison: Comparison, questions: int, sentences: int) -> Comparison:
+    """Four arms; for each that retrieves four long passages of its own to every question."""
     base = {row.arm: row for row in comparison.rows if row.question_id == "fact-1"}
     rows = []
     for number in range(questions):
@@ -78,14 +78,17 @@ def heavy(comparison: Comparison, questions: int) -> Comparison:
             texts = tuple(f"{number} {place} " + "It runs at 4.5 bar & more <so>. " * 40
                           for place in range(4)) if row.passages else ()
             rows.append(dataclasses.replace(
-                row, question_id=f"q{number}", passages=texts, output="It runs at 4.5 bar. " * 8,
+                row, question_id=f"q{number}", passages=texts,
+                output="It runs at 4.5 bar. " * sentences,
                 sources=tuple(f"docs/{place}.md" for place in range(len(texts))), gold=("4.5 bar",),
                 arm=arm))
     return dataclasses.replace(comparison, rows=tuple(rows))
 
 
-def test_a_thousand_questions_stay_under_ten_megabytes(comparison: Comparison) -> None:
-    made = heavy(comparison, 1000)
+@pytest.mark.parametrize("sentences", [8, 40])
+def test_a_thousand_questions_stay_under_ten_megabytes(comparison: Comparison,
+                                                       sentences: int) -> None:
+    made = heavy(comparison, 1000, sentences)
     assert sum(len(text) for row in made.rows for text in row.passages) > 10_000_000
     began = time.perf_counter()
     page = render_comparison(made)

@@ -83,9 +83,9 @@ def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:
     seen count half (the mid-p value: Fagerland, Lydersen & Laake 2013, The McNemar Test for
     Binary Matched-Pairs Data, BMC Medical Research Methodology 13:91). Yes/no scores tie so
     often that without both a test at 5% would err in 1% of all comparisons by 20 questions
-    about 10 documents, and miss as much more. The price: on some data it errs a little more
-    often than its level says. Never below 2 / 2^clusters: with few clusters it cannot be
-    small, which is as it should be.
+    about 10 documents. The price: on some data it errs a little more often than its level
+    says. Never below 2 / 2^clusters: with few clusters it cannot be small, which is as it
+    should be.
 
     Args:
         values: (cluster, difference) for each question.

@@ -11,8 +11,8 @@ from phi3kit.report.matches import pieces
 
 # From this worth on an answer counts as right where a yes or no is asked for.
 RIGHT = 0.5
-# Characters of passages in one page: with marks and escapes a page stays under 10 MB.
-_PASSAGES = 3_000_000
+# Characters of answers and passages in one page: with marks and escapes it stays under 10 MB.
+_TEXTS = 3_000_000
 # A passage is never cut below this.
 _LEAST = 240
 # Arms that read everything have no passages that were chosen.
@@ -69,9 +69,16 @@ def _passages(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def _room(questions: Iterable[Sequence[Row]]) -> int | None:
-    """Characters for each passage so that the page stays light; None when all fit."""
-    sizes = [len(text) for rows in questions for _, text in _passages(rows)]
-    return None if sum(sizes) <= _PASSAGES else max(_PASSAGES // len(sizes), _LEAST)
+    """Characters for each passage so that the page stays light; None when all fit.
+
+    Answers are never cut: passages get what they leave.
+    """
+    sizes, answers = [], 0
+    for rows in questions:
+        sizes += [len(text) for _, text in _passages(rows)]
+        answers += sum(len(row.output) for row in rows)
+    left = _TEXTS - answers
+    return None if sum(sizes) <= left or not sizes else max(left // len(sizes), _LEAST)
 
 
 def _level(value: float) -> str:
