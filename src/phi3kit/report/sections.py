@@ -185,7 +185,7 @@ def _learning(comparison: Comparison) -> Section | None:
             ["arm", "examples", name, "gain"],
             [[more.arm, f"{more.examples:,}", words.spread(more.value), words.spread(more.gain)]
              for more in found.extrapolations]))
-    return Section("learning", "Would more examples pay?",
+    return Section("learning", "The learning curve",
                    [more.sentence for more in found.extrapolations], tables)
 
 
