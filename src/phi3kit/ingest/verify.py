@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from phi3kit.ingest.rows import Row
 from phi3kit.ingest.site import Site
-from phi3kit.ingest.store import Store, open_store
+from phi3kit.ingest.store import Store, open_store, staged_name
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar
 
@@ -31,6 +31,9 @@ _ALIKE = 1e-5
 # Links of a node in a new index, from Chroma's default on: where vectors lie very close
 # together, more of them lead to each. With the most, an index is as good as it gets.
 _NEIGHBORS = (16, 32, 64)
+# Further tries with the most: an index is built by several threads, so that each comes out
+# another, and nodes that stand first in it get links from those that follow.
+_AGAIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +116,32 @@ def reindex(site: Site, collection: str) -> Verified:
         StoreError: the vectors cannot be read, or the folder cannot be written.
     """
     with contextlib.closing(open_store(site, collection)) as old:
-        total, least = old.count(), min(old.neighbors, _NEIGHBORS[-1])
-        for neighbors in (links for links in _NEIGHBORS if links >= least):
+        least = min(old.neighbors, _NEIGHBORS[-1])
+        tries = [links for links in _NEIGHBORS if links >= least] + [_NEIGHBORS[-1]] * _AGAIN
+        lost: frozenset[str] = frozenset()
+        for neighbors in tries:
             staged = stage(site, collection, old.manifest, neighbors=neighbors)
             with contextlib.closing(staged) as new:
-                with bar("building the index anew", total) as advance:
-                    for rows, vectors in old.with_vectors():
-                        new.add(rows, vectors)
-                        advance(len(rows))
+                _copy(old, new, first=lost)
+            # Opened anew, as readers will: Chroma then adds to the part of the graph that it
+            # wrote what it has only logged, and the graph is another one.
+            with contextlib.closing(open_store(site, staged_name(collection))) as new:
                 found = verify(new)
-            if not found.missing:
+            if not found.mendable:
                 break
+            lost = frozenset(found.missing)
     publish(site, collection)
     return found
+
+
+def _copy(old: Store, new: Store, *, first: frozenset[str]) -> None:
+    """All rows with their vectors, those whose IDs are in `first` before the others."""
+    import numpy as np
+
+    with bar("building the index anew", old.count()) as advance:
+        for leading in (True, False) if first else (False,):
+            for rows, vectors in old.with_vectors():
+                at = [n for n, row in enumerate(rows) if (row.id in first) == leading]
+                if at:
+                    new.add([rows[n] for n in at], vectors[np.asarray(at)])
+                    advance(len(at))
