@@ -265,6 +265,10 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         "Sizes of nested subsets of the examples to train on too, such as [25, 50, 100]: would "
         "more examples pay? Each takes its share of the training's time and all questions again; "
         "with all examples as the last, two or more tell where twice as many would lead."))] = ()
+    margin: Annotated[float, Meta(ge=0.0, lt=1.0, description=(
+        "How far ahead, in the metric, an option with more parts must be to be worth them: the "
+        "simplest option that is shown to be behind none by so much wins. 0: only what is ahead "
+        "of all others wins, and equals are not decidable."))] = 0.0
     confidence: Annotated[float, Meta(ge=0.5, lt=1.0, description=(
         "Level of the intervals. Higher decides less often and errs less often."))] = 0.95
     resamples: Annotated[int, Meta(ge=1000, le=1000000, description=(

@@ -47,6 +47,9 @@ def compare(
     gate: Annotated[list[str] | None, typer.Option(
         metavar="CONDITION", help="Such as 'both token_f1 >= rag + 0.02'; may be repeated. Exit "
         "0 if all passed, 1 if one failed, else 3.")] = None,
+    margin: Annotated[float | None, typer.Option(
+        help="A lead that is not worth another part: the simplest option that is behind none by "
+             "so much wins.")] = None,
     confidence: Annotated[float | None, typer.Option(
         help="Level of the intervals and of the verdict.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the bootstrap.")] = None,
@@ -79,7 +82,7 @@ def compare(
         "model.endpoint": generator,
         "compare.metric": metric, "compare.weights": _weights(weights),
         "compare.gate": gate or None,
-        "compare.confidence": confidence, "compare.seed": seed,
+        "compare.margin": margin, "compare.confidence": confidence, "compare.seed": seed,
         "compare.batch_tokens": batch_tokens, "model.name": model,
         "ingest.collection": collection})
     if dry:

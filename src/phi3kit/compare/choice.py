@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phi3kit.compare.criteria import Measured, measure
-from phi3kit.compare.statistics import Method
+from phi3kit.compare.statistics import Method, effective_clusters
 from phi3kit.errors import SettingsError
 from phi3kit.records import CRITERIA, Choice, Comparison, Criterion, Option, Standing, Switch
 
@@ -107,7 +107,7 @@ def choose(comparison: Comparison, weights: Mapping[Criterion, float]) -> Choice
     if found.names == ("quality",):
         chosen = comparison.verdict.winner
     else:
-        chosen = _chosen(utilities, arms, standings[0].arm, found.clusters, method)
+        chosen = _chosen(utilities, arms, standings[0].arm, found.questions, method)
     return Choice(shares, chosen, standings, _switches(shares, standings),
                   _sentence(chosen, shares, standings), found.left_out)
 
@@ -125,12 +125,12 @@ def _standings(arms: Sequence[Option], found: Measured, utilities: Any) -> tuple
     return tuple(sorted(unsorted, key=lambda standing: -standing.utility))
 
 
-def _chosen(utilities: Any, arms: Sequence[Option], best: Option, clusters: int,
+def _chosen(utilities: Any, arms: Sequence[Option], best: Option, questions: Any,
             method: Method) -> Option | None:
     from statsmodels.stats.multitest import multipletests
 
     pairs = list(itertools.combinations(range(len(arms)), 2))
-    adjusted = multipletests([_p(utilities[:, a] - utilities[:, b], clusters)
+    adjusted = multipletests([_p(utilities[:, a] - utilities[:, b], questions)
                               for a, b in pairs], method="holm")[1]
     place = arms.index(best)
     ahead = all(p < 1 - method.confidence
@@ -138,19 +138,23 @@ def _chosen(utilities: Any, arms: Sequence[Option], best: Option, clusters: int,
     return best if ahead else None
 
 
-def _p(lead: Any, clusters: int) -> float:
+def _p(lead: Any, questions: Any) -> float:
     """Two-sided p-value of a lead as seen (first) from its draws; 1 with one document.
+
+    `questions` tells how many each document has: unequal ones leave Student's t fewer degrees
+    of freedom.
 
     One draw more than there were is counted as a lost lead, so that it is never 0.
     """
     from scipy import stats
 
+    clusters = len(questions)
     if clusters < 2 or lead[0] == 0:
         return 1.0
     drawn = lead[1:] if lead[0] > 0 else -lead[1:]
     lost = (float((drawn <= 0).sum()) + 1) / (len(drawn) + 1)
     corrected = stats.norm.isf(min(lost, 0.5)) * math.sqrt((clusters - 1) / clusters)
-    return float(2 * stats.t.sf(corrected, clusters - 1))
+    return float(2 * stats.t.sf(corrected, effective_clusters(questions) - 1))
 
 
 def _switches(shares: Mapping[Criterion, float],

@@ -26,13 +26,13 @@ class Measured:
         names: the criteria that were measured.
         parts: float array (1 + draws, criteria, options), 0 to 1; the first is as seen.
         left_out: the others, and why, in words.
-        clusters: how many documents were drawn from.
+        questions: how many stand in each document that was drawn from: float array.
     """
 
     names: tuple[Criterion, ...]
     parts: Any
     left_out: tuple[str, ...]
-    clusters: int
+    questions: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,8 @@ def measure(comparison: Comparison, wanted: Sequence[Criterion], method: Method)
               for counts in _draws(len(index), len(comparison.rows), method, rng)
               ] if names else []
     return Measured(names, np.concatenate(pieces) if pieces else np.empty((0, 0, len(tables))),
-                    tuple(f"{name}: {why}" for name, why in missing.items()), len(index))
+                    tuple(f"{name}: {why}" for name, why in missing.items()),
+                    np.bincount(tables[0].cluster, minlength=len(index)).astype(float))
 
 
 def _draws(clusters: int, rows: int, method: Method, rng: Any) -> Any:

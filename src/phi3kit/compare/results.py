@@ -126,7 +126,7 @@ def analyse(rows: Sequence[Row], arms: Sequence[Arm], chosen: CompareSettings, *
     found = differences(rows, options, chosen.metric, method)
     clusters = len({row.cluster for row in rows})
     verdict = decide(contest, found, metric=chosen.metric, confidence=chosen.confidence,
-                     clusters=clusters, prediction=_prediction(advice))
+                     clusters=clusters, prediction=_prediction(advice), margin=chosen.margin)
     comparison = Comparison(
         run=str(run), verdict=verdict, arms=contest, differences=found,
         conditions={**conditions, "resamples": chosen.resamples, "seed": chosen.seed,

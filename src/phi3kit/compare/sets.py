@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from phi3kit.compare.statistics import expanded_tail
 from phi3kit.compare.words import normalise, plain
 from phi3kit.records import Interval, Row
 
@@ -40,7 +40,7 @@ def macro_f1(rows: Sequence[Row], *, confidence: float, resamples: int, seed: in
         return Interval(mean, 0.0, 1.0)
     draws = np.random.default_rng(seed).multinomial(
         clusters, np.full(clusters, 1 / clusters), size=resamples)
-    tail = _tail(clusters, confidence)
+    tail = expanded_tail(wanted.sum(axis=1), confidence)
     low, high = np.quantile(_macro(right, given, wanted, draws), [tail, 1 - tail])
     return Interval(mean, float(low), float(high))
 
@@ -76,10 +76,3 @@ def _macro(right: Any, given: Any, wanted: Any, draws: Any) -> Any:
     f1 = np.divide(2 * (draws @ right), both, out=np.zeros_like(both), where=both > 0)
     there = draws @ wanted > 0
     return (f1 * there).sum(axis=1) / there.sum(axis=1)
-
-
-def _tail(clusters: int, confidence: float) -> float:
-    from scipy import stats
-
-    return float(stats.norm.sf(math.sqrt(clusters / (clusters - 1))
-                               * stats.t.isf((1 - confidence) / 2, clusters - 1)))

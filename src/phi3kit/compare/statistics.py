@@ -54,9 +54,7 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     clusters = len(counts)
     if clusters < 2:
         return Interval(mean, *bounds)
-    tail = stats.norm.sf(
-        math.sqrt(clusters / (clusters - 1))
-        * stats.t.isf((1 - method.confidence) / 2, effective_clusters(counts) - 1))
+    tail = expanded_tail(counts, method.confidence)
 
     def ratio(total: Any, count: Any, axis: int = -1) -> Any:
         return total.sum(axis=axis) / count.sum(axis=axis)
@@ -64,9 +62,24 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     found = stats.bootstrap(
         (sums, counts), ratio, paired=True, vectorized=True, method="percentile",
         n_resamples=method.resamples, batch=max(1, _AT_ONCE // clusters),
-        confidence_level=float(1 - 2 * tail), rng=np.random.default_rng(method.seed))
+        confidence_level=1 - 2 * tail, rng=np.random.default_rng(method.seed))
     return Interval(mean, float(found.confidence_interval.low),
                     float(found.confidence_interval.high))
+
+
+def expanded_tail(counts: Any, confidence: float) -> float:
+    """The bootstrap quantile at which the expanded percentile interval ends: see `interval`.
+
+    Args:
+        counts: questions in each cluster, two clusters or more.
+        confidence: 0 to 1, of the interval.
+    """
+    from scipy import stats
+
+    clusters = len(counts)
+    return float(stats.norm.sf(
+        math.sqrt(clusters / (clusters - 1))
+        * stats.t.isf((1 - confidence) / 2, effective_clusters(counts) - 1)))
 
 
 def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:

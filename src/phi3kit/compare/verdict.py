@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from phi3kit.advise.sample_size import POWER, questions_for
+from phi3kit.compare.enough import enough, simpler, without
 from phi3kit.records import ArmSummary, Difference, Interval, Option, Verdict
 
 Outcome = Literal["confirmed", "refuted", "undecided"]
@@ -18,31 +19,36 @@ _ROUNDING = 1e-9
 
 
 def decide(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: str,
-           confidence: float, clusters: int, prediction: Option | None = None) -> Verdict:
+           confidence: float, clusters: int, prediction: Option | None = None,
+           margin: float = 0.0) -> Verdict:
     """The verdict on a finished comparison.
 
-    An arm wins when it beats every other one at the given confidence, after Holm's adjustment.
-    The prediction is refuted when some arm beats the predicted one, confirmed when the
-    predicted one wins, undecided otherwise.
+    An arm wins when it beats every other one at the given confidence, after Holm's adjustment;
+    with a margin, the simplest one that is shown to be behind none by so much wins before it.
+    The prediction is refuted when some arm beats the predicted one, or is enough without it,
+    confirmed when the predicted one wins, undecided otherwise.
     """
     alpha = 1 - confidence
     ranked = sorted(arms, key=lambda arm: -arm.metrics[metric].mean)
     best = ranked[0].arm
     rivals = [arm.arm for arm in ranked[1:] if not _beats(best, arm.arm, found, alpha)]
     needed = None
-    if rivals:
+    winner = enough([cast(Option, arm.arm) for arm in ranked], found, margin)
+    if winner is not None and (winner != best or rivals):
+        sentence = _enough(winner, [arm.arm for arm in ranked], found, margin, confidence)
+    elif rivals:
         needed = _all_needed([between(best, rival, found) for rival in rivals],
                              questions=ranked[0].questions, clusters=clusters,
                              pairs=len(found), confidence=confidence)
         sentence = _undecided(best, rivals, found, needed, questions=ranked[0].questions,
                               clusters=clusters, confidence=confidence)
     else:
+        winner = cast(Option, best)
         sentence = _decided(ranked, found, metric, confidence)
-    winner: Option | None = None if rivals else best  # type: ignore[assignment]
     return Verdict(winner=winner, contenders=(best, *rivals), metric=metric,
                    prediction=prediction,
                    outcome=_outcome(prediction, winner, [arm.arm for arm in arms], found, alpha),
-                   sentence=sentence, questions_needed=needed)
+                   sentence=sentence, questions_needed=needed, margin=margin)
 
 
 def between(a: str, b: str, found: Sequence[Difference]) -> Difference:
@@ -70,7 +76,8 @@ def _outcome(prediction: Option | None, winner: Option | None, arms: Sequence[st
     if winner == prediction:
         return "confirmed"
     beaten = any(_beats(arm, prediction, found, alpha) for arm in arms if arm != prediction)
-    return "refuted" if beaten else "undecided"
+    needless = winner is not None and simpler(winner, prediction)
+    return "refuted" if beaten or needless else "undecided"
 
 
 def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: int,
@@ -153,6 +160,16 @@ def _decided(ranked: Sequence[ArmSummary], found: Sequence[Difference], metric: 
     return (f"{best.arm} wins with {best.metrics[metric].mean:.2f} on {_words(metric)}, "
             f"{lead.mean:.2f} ahead of {second.arm}, the next best "
             f"({spread(lead, confidence)}).")
+
+
+def _enough(winner: Option, ranked: Sequence[str], found: Sequence[Difference], margin: float,
+            confidence: float) -> str:
+    other = cast(Option, next(arm for arm in ranked if arm != winner))
+    lead = between(winner, other, found).difference
+    spared = f", which needs {without(winner, other)} as well" if simpler(winner, other) else ""
+    return (f"{winner} is enough: at most {margin:g} behind any other; the best of them is "
+            f"{other}{spared} ({winner} minus {other} is {signed(lead.mean)}, "
+            f"{spread(lead, confidence)}).")
 
 
 def _undecided(best: str, rivals: Sequence[str], found: Sequence[Difference],

@@ -108,7 +108,7 @@ class MeasuredRun:
     """A finished comparison as the advice takes it in.
 
     Attributes:
-        winner: the option that beat the others; None when that was not decidable.
+        winner: the option that beat the others, or was enough; None when not decidable.
         contenders: the options that could not be told apart from the best, best first.
         arms: the deciding metric of every option that ran.
         argued: what the rules alone recommend.

@@ -183,12 +183,14 @@ class Verdict:
     """What the comparison says.
 
     Attributes:
-        winner: the arm that beats every other; None when that is not decidable.
+        winner: the arm that beats every other, or the simplest one that is enough; None when
+            that is not decidable.
         contenders: the arms that cannot be told apart from the best one (best first).
         prediction: what was advised before; None when there was no advice.
         outcome: the prediction's fate; None when there was no prediction.
         sentence: the verdict in a sentence.
         questions_needed: about how many questions would settle it; None when settled.
+        margin: how far ahead an arm with more parts must be to be worth them; 0: no such rule.
     """
 
     winner: Option | None
@@ -198,6 +200,12 @@ class Verdict:
     outcome: Literal["confirmed", "refuted", "undecided"] | None
     sentence: str
     questions_needed: int | None = None
+    margin: float = 0.0
+
+    @property
+    def enough(self) -> bool:
+        """Whether the winner is simpler than the best, and not behind it by the margin."""
+        return self.winner is not None and self.contenders != (self.winner,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,9 @@ def outcome(advice: Advice) -> list[str]:
     if seen is None:
         return []
     clusters = f" in {seen.clusters} groups by source document" if seen.clusters else ""
-    found = (f"{seen.winner} beats every other option" if seen.winner else
+    enough = seen.winner and seen.contenders and seen.contenders != (seen.winner,)
+    found = (f"{seen.winner} is enough, by the comparison's margin" if enough else
+             f"{seen.winner} beats every other option" if seen.winner else
              f"{listed(seen.contenders)} cannot be told apart" if seen.contenders else
              "no option can be told from another")
     sentences = [f"On {seen.metric}, {found}: {seen.questions:,} questions{clusters}."]
@@ -127,8 +129,8 @@ def outcome(advice: Advice) -> list[str]:
         sentences.append(f"The rules alone argue for {seen.argued}"
                          + (": measured goes before argued." if advice.basis == "measured"
                             else "."))
-    if seen.winner and seen.contenders and seen.contenders != (seen.winner,):
-        sentences.append(f"Not told from the best: {listed(seen.contenders)}.")
+    if enough:
+        sentences.append(f"The best, or not told from it: {listed(seen.contenders)}.")
     return sentences
 
 

@@ -106,7 +106,8 @@ def fate(comparison: Comparison) -> str:
         return ""
     why = {
         "confirmed": "it wins",
-        "refuted": "at least one other arm beats it",
+        "refuted": (f"{verdict.winner} is enough" if verdict.enough
+                    else "at least one other arm beats it"),
         "undecided": ("it was not among the arms" if verdict.prediction not in
                       {arm.arm for arm in comparison.arms}
                       else "no arm beats it, and it does not beat all others"),
@@ -136,7 +137,11 @@ def _how_sure(comparison: Comparison) -> list[str]:
     level = f"{comparison.confidence * 100:g}%"
     basis = (f"{best.questions} questions in {comparison.clusters} groups by source document, "
              f"each asked of {len(comparison.arms)} arms under the same conditions.")
-    if verdict.winner:
+    if verdict.enough:
+        sure = (f"{verdict.winner} is the simplest option whose {level} intervals against every "
+                f"other lie above −{verdict.margin:g}: a lead of {verdict.margin:g} was "
+                "said not to be worth another part (compare.margin).")
+    elif verdict.winner:
         sure = (f"Every other arm is behind {verdict.winner} at {level} confidence, after "
                 "adjusting for the number of pairs compared (Holm).")
     else:
