@@ -10,6 +10,18 @@ from pathlib import Path
 
 import pytest
 
+
+def share_cores() -> None:
+    """One of several workers: keep to its own cores, so that their threads do not collide."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get(
+        "PYTEST_XDIST_WORKER_COUNT")
+    if worker and count and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if own := cores[int(worker.removeprefix("gw"))::int(count)]:
+            os.sched_setaffinity(0, own)
+
+
+share_cores()
 # Nothing in the tests may reach for a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
