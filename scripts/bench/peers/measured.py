@@ -33,8 +33,16 @@ class Process:
 
 
 def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
-        memory: bool = False) -> Process:
-    """Run it to its end; one that fails ends the bench with the last line of its stderr."""
+        memory: bool = False, good: Sequence[int] = (0,)) -> Process:
+    """Run it to its end; one that fails ends the bench with the last line of its stderr.
+
+    Args:
+        command: with its arguments.
+        cwd: where it runs.
+        env: beside what is set already.
+        memory: whether to look at it.
+        good: exit codes that are no failure.
+    """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **env}, stdout=out,
@@ -43,7 +51,7 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
         code = process.wait()
         seconds = time.perf_counter() - started
         out.seek(0), err.seek(0)
-        if code:
+        if code not in good:
             last = (err.read().strip().splitlines() or ["no word on stderr"])[-1]
             sys.exit(f"{' '.join(command[:3])}: exit code {code}: {last}")
         return Process(seconds, _json(out.read()), peak)
