@@ -58,7 +58,7 @@ def test_the_verdict_follows_from_the_rows(name: str) -> None:
     found = differences(comparison.rows, [arm.arm for arm in arms], kept.metric, method)
     again = decide(arms, found, metric=kept.metric, confidence=comparison.confidence,
                    clusters=len({row.cluster for row in comparison.rows}),
-                   prediction=kept.prediction)
+                   prediction=kept.prediction, margin=kept.margin)
     assert msgspec.json.encode(as_json(again)) == msgspec.json.encode(as_json(kept))
     assert found == comparison.differences
 

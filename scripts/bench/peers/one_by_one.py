@@ -1,7 +1,7 @@
-"""Plain `generate`, one question after another: `one_by_one.py MODEL ADAPTER PROMPTS`.
+"""Plain `generate`, one question after another: `one_by_one.py MODEL ADAPTER PROMPTS DTYPE`.
 
 PROMPTS is JSON: {"max_new_tokens", "arms": {name: {"adapter": bool, "prompts": [messages, …]}}}.
-Greedy, bfloat16, the arms one after another on one model that is loaded once.
+Greedy, the arms one after another on one model that is loaded once.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from peft import PeftModel  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: E402
 
 torch.set_num_threads(len(os.sched_getaffinity(0)))
-folder, adapter, wanted = sys.argv[1:4]
+folder, adapter, wanted, dtype = sys.argv[1:5]
 work = json.loads(Path(wanted).read_text(encoding="utf-8"))
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
 model = PeftModel.from_pretrained(model, adapter).eval()
 loaded = time.perf_counter()
 found = {}
