@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.files import sha256_bytes
-from phi3kit.models import packaged
+from phi3kit.models import four_bit, packaged
 from phi3kit.models.catalog import CATALOG, ModelSpec, find
 from phi3kit.models.hardware import pick_device, pick_dtype
 from phi3kit.models.hashes import remembered_sha256
@@ -153,7 +153,7 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
     extra: dict[str, Any] = {}
     if quantization == "nf4":
-        extra["quantization_config"] = _nf4_config(
+        extra["quantization_config"] = four_bit.config(
             getattr(torch, dtype), device, packed_as=getattr(torch, dtype if sharded else "uint8"))
 
     def load() -> tuple[Any, Any, dict[str, Any]]:
@@ -167,8 +167,10 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
 
     model, tokenizer, info = _explained(str(base), load)
     _refuse_incomplete(str(base), info)
-    if quantization == "nf4" and device == "cpu" and not training:
-        _hold_dequantized(model, getattr(torch, dtype))
+    if quantization == "nf4" and device == "cpu":
+        if not training:
+            four_bit.hold_dequantized(model, getattr(torch, dtype))
+        four_bit.let_go_of_files(model)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
@@ -177,43 +179,6 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
         model=model, tokenizer=tokenizer, name=settings.name, fingerprint=identity,
         quantization=quantization, dtype=dtype, device=device, spec=find(settings.name),
         context=int(model.config.max_position_embeddings))
-
-
-def _nf4_config(dtype: Any, device: str, *, packed_as: Any) -> Any:
-    import importlib.util
-
-    from transformers import BitsAndBytesConfig
-
-    if device == "mps" or importlib.util.find_spec("bitsandbytes") is None:
-        raise ModelError("4-bit NF4 needs bitsandbytes, which is not here",
-                         mend="Leave out --qlora (quantization: none)")
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=packed_as)
-
-
-def _hold_dequantized(model: Any, dtype: Any) -> None:
-    """Replace every 4-bit layer by an ordinary one that holds the same rounded weights."""
-    import torch
-    from bitsandbytes.functional import dequantize_4bit
-    from bitsandbytes.nn import Linear4bit
-
-    for path, layer in list(model.named_modules()):
-        if not isinstance(layer, Linear4bit):
-            continue
-        plain = torch.nn.Linear(layer.in_features, layer.out_features,
-                                bias=layer.bias is not None, device="meta")
-        weight = dequantize_4bit(layer.weight.data, layer.weight.quant_state)
-        plain.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
-        plain.bias = layer.bias
-        parent, _, child = path.rpartition(".")
-        setattr(model.get_submodule(parent), child, plain)
-    # Without these marks, adapters and `.to()` treat the model as what it now is.
-    model.hf_quantizer = None
-    model.is_quantized = False
-    model.is_loaded_in_4bit = False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
 
 
 def _explained(where: str, load: Callable[[], Any]) -> Any:
