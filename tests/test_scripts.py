@@ -64,6 +64,7 @@ def test_a_quick_bench_of_ingest_is_not_kept(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_bench_of_gpus_runs_on_a_tiny_model(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "gpu"), "--tiny",

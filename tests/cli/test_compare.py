@@ -93,6 +93,7 @@ def test_base_against_rag_on_the_packaged_models(run_cli: Callable, folder: Path
     assert again.stdout.index("Not decidable yet") < again.stdout.index("Means per answer")
 
 
+@pytest.mark.slow
 @pytest.mark.model
 def test_the_arms_that_tell_why_on_the_packaged_models(run_cli: Callable, folder: Path) -> None:
     assert run_cli("ingest", "docs").returncode == 0

@@ -107,6 +107,7 @@ def test_where_the_lines_cross() -> None:
     assert "quality weighs less than 0.56" in by_name["quality"].sentence
 
 
+@pytest.mark.slow
 def test_beyond_the_switch_the_other_is_ahead() -> None:
     draw = random.Random(3)
     crossed, four = 0, ("base", "rag", "finetune", "both")

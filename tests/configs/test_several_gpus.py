@@ -54,6 +54,7 @@ def test_two_launches_as_on_two_machines(ready: Path) -> None:
     assert told[1][0] == ""  # the first process alone speaks
 
 
+@pytest.mark.slow
 def test_accelerate_launches_it_too(ready: Path) -> None:
     text = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
     command = re.search(r"^    accelerate launch (.*)$", text, re.MULTILINE)

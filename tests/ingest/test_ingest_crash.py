@@ -50,6 +50,11 @@ ORIGINALS = {"pumps.md": LONG + "The end.\n",
              "gates.txt": "The north gate is checked by the lock keeper.\n"}
 
 
+# One side of each write in the default suite, the other in the slow one.
+BEFORE = pytest.param("before", marks=pytest.mark.slow)
+AFTER = pytest.param("after", marks=pytest.mark.slow)
+
+
 @pytest.fixture(autouse=True)
 def several_chunks(docs):
     (docs.parent / "phi3kit.yaml").write_text("ingest:\n  chunk_tokens: 32\n")
@@ -76,7 +81,7 @@ def edit(docs):
     (docs / "new.md").write_text("# New\n\nSomething new.\n")
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", AFTER])
 def test_killed_in_the_first_run(when, ingest, docs):
     writes = 0
     while killed(writes + 1, when):
@@ -94,7 +99,7 @@ def test_killed_in_the_first_run(when, ingest, docs):
     assert writes >= 3
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", [BEFORE, "after"])
 def test_killed_while_updating(when, ingest, docs):
     """At every write in turn: edit, kill, and then either finish or take the edit back."""
     originals = {path: path.read_text() for path in docs.rglob("*.*")}
@@ -131,7 +136,7 @@ def test_killed_while_updating(when, ingest, docs):
     assert writes >= 6
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", AFTER])
 def test_killed_while_rebuilding(when, ingest, docs):
     """At every write in turn: what answers is the old collection or the new one, whole."""
     ingest("docs")
