@@ -105,7 +105,8 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
         "activations": activations(shape, method, step),
     }
     if step.place == "cpu":
-        parts["overhead"] = process.overhead(parts, end)
+        parts["overhead"] = process.overhead(
+            parts, end, churning=method == "full" or step.checkpointing)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)
