@@ -24,6 +24,7 @@ from phi3kit.records import (
     Judged,
     LearningCurve,
     LossCurve,
+    Revised,
     Standing,
     Switch,
 )
@@ -58,6 +59,8 @@ def with_everything(made: Comparison, hostile: str = "") -> Comparison:
         discordances=(Discordance("both", "rag", "exact_match", 31, 9, 52, 28, 0.0006),),
         likely_best={"both": 0.995, "rag": 0.005},
         choice=_choice(hostile),
+        revised=Revised("both", 0.72, "rag", 0.95, False, "measured",
+                        (f"citations = required{hostile}",)),
         gates=(Gate(f"both.score >= 0.6{hostile}", Interval(0.86, 0.8, 0.91), "passed",
                     f"both has 0.86.{hostile}"),),
         freshness=Freshness(12, 5, tuple(

@@ -246,7 +246,8 @@ def test_the_last_advice_in_the_folder_is_the_prediction(settings: Settings) -> 
 def test_load_gives_back_what_compare_found(settings: Settings) -> None:
     import dataclasses
 
-    found = compare(settings, advice={"recommendation": "rag"})
+    found = compare(settings, advice={"recommendation": "rag", "scenario": {"task": "qa"}})
+    assert found.revised is not None and found.revised.before == "rag"
     assert load_comparison(Path(found.run)) == dataclasses.replace(found, reused_rows=0)
 
 

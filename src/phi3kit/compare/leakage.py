@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import DataError, RunError
 from phi3kit.files import sha256_file
 from phi3kit.progress import note
-from phi3kit.rag.prompt import question_in
-from phi3kit.records import Message, Question
+from phi3kit.records import Question
 from phi3kit.runs import read_run
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> None:
         return
     from phi3kit.dataset.leakage import leaked_ids
 
-    leaked = leaked_ids(questions, [_bare(example) for example in trained])
+    leaked = leaked_ids(questions, trained)
     if leaked:
         more = f" and {len(leaked) - _NAMED} more" if len(leaked) > _NAMED else ""
         raise DataError(
@@ -72,14 +70,6 @@ def training_data(state: dict[str, Any]) -> list[Example] | None:
     skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
     return [example for example in read_examples(dataset).examples
             if f"{dataset}:{example.line}" not in skipped]
-
-
-def _bare(example: Example) -> Example:
-    """The example with its questions alone, where passages stand around them."""
-    turns: list[Message] = [
-        {"role": m["role"], "content": question_in(m["content"]) or m["content"]}
-        for m in example.messages]
-    return replace(example, messages=tuple(turns))
 
 
 def _dataset(state: dict[str, Any]) -> Path | None:

@@ -26,6 +26,7 @@ from phi3kit.compare.harm import harms
 from phi3kit.compare.kept import read_freshness, read_learning
 from phi3kit.compare.metrics import SIMILARITY, Seen, closed_kinds, is_gold, measure
 from phi3kit.compare.power import detectable, likely_best
+from phi3kit.compare.revised import with_revised
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.sets import MACRO_F1, macro_f1
 from phi3kit.compare.statistics import Method, differences, summarise, times
@@ -161,7 +162,7 @@ def save(comparison: Comparison) -> None:
     """Write result.json into the run folder; the rows are in rows.jsonl already."""
     record = as_json(dataclasses.replace(comparison, rows=()))
     for name in ("run", "rows", "seconds", "reused_rows", "costs", "freshness", "learning",
-                 "choice"):
+                 "choice", "revised"):
         del record[name]
     for arm in (*record["arms"], *record["diagnostics"]):
         for name in _BY_CLOCK:
@@ -195,7 +196,6 @@ def load_comparison(run: Path) -> Comparison:
     except (msgspec.MsgspecError, KeyError, TypeError, IndexError) as error:
         raise RunError(f"{RESULT} cannot be read ({error})", where=str(run),
                        mend="Run phi3kit compare again") from error
-    return with_choice(dataclasses.replace(comparison, costs=read_costs(run),
-                                           freshness=read_freshness(run),
-                                           learning=read_learning(run),
-                                           rows=tuple(r for r in rows if r.arm in names)))
+    return with_revised(with_choice(dataclasses.replace(
+        comparison, costs=read_costs(run), freshness=read_freshness(run),
+        learning=read_learning(run), rows=tuple(r for r in rows if r.arm in names))))

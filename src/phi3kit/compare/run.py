@@ -31,6 +31,7 @@ from phi3kit.compare.learning import measure_learning
 from phi3kit.compare.losses import loss_curves
 from phi3kit.compare.metrics import SIMILARITY
 from phi3kit.compare.results import analyse, load_comparison, save
+from phi3kit.compare.revised import with_revised
 from phi3kit.compare.sheets import Sheet, general_sheet, held_out_sheet
 from phi3kit.compare.similarity import open_embedder, with_similarity
 from phi3kit.compare.statistics import Method
@@ -118,9 +119,9 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
         general=general.rescored(general.rows()) if general else ())
     comparison = dataclasses.replace(comparison, loss=loss_curves(task.adapters.by_arm))
     save(comparison)
-    comparison = with_choice(dataclasses.replace(
+    comparison = with_revised(with_choice(dataclasses.replace(
         comparison, costs=measure_costs(task, rows, run.path), freshness=_fresh(task, run),
-        learning=_learned(task, rows, run)))
+        learning=_learned(task, rows, run))))
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)

@@ -41,6 +41,7 @@ from phi3kit.records.compare import (
     Harm,
     Judged,
     Question,
+    Revised,
     Row,
     Verdict,
 )
@@ -171,6 +172,7 @@ __all__ = [
     "RetrievalMode",
     "RetrievalReport",
     "Reversal",
+    "Revised",
     "Row",
     "RunDifference",
     "SetArm",

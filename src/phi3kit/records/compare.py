@@ -209,6 +209,28 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Revised:
+    """The advice before the comparison and after it, from the same answers.
+
+    Attributes:
+        before_confidence: 0 to 1; None when the advice did not tell.
+        after: what is advised once the measured scores are counted in.
+        confidence: of `after`, 0 to 1.
+        decided: whether `after` needs no further comparison.
+        basis: what `after` rests on; "argued" where the comparison leaves it to the rules.
+        requirements: what the answers require and scores do not measure, one line each.
+    """
+
+    before: Option
+    before_confidence: float | None
+    after: Option
+    confidence: float
+    decided: bool
+    basis: Literal["argued", "measured"]
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """A finished comparison: the verdict and everything it rests on.
 
@@ -226,6 +248,7 @@ class Comparison:
         gates: conditions that were given.
         freshness, learning, costs: None where that was not measured.
         loss: of each adapter whose run folder is there.
+        revised: the advice after it; None where the answers behind the one before are unknown.
     """
 
     run: str
@@ -255,3 +278,4 @@ class Comparison:
     learning: LearningCurve | None = None
     costs: Costs | None = None
     loss: tuple[LossCurve, ...] = ()
+    revised: Revised | None = None

@@ -21,6 +21,7 @@ from phi3kit.report.plots_beside import (
     volume_plot,
 )
 from phi3kit.report.questions import arms_shown, question_groups
+from phi3kit.report.revised_text import revised_sentences
 from phi3kit.report.sections import sections
 
 # The markers of the plots, 12 by 12, for the key below them.
@@ -90,6 +91,7 @@ def render_comparison(comparison: Comparison) -> str:
         alpha=1 - comparison.confidence,
         differences=words.sorted_differences(comparison),
         advice=_advice(comparison.advice),
+        revised=revised_sentences(comparison),
         conditions=comparison.conditions,
         groups=question_groups(comparison),
         run=comparison.run,

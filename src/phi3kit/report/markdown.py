@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from phi3kit.records import Comparison
 from phi3kit.report import comparison_text as words
 from phi3kit.report.choice_text import lead
+from phi3kit.report.revised_text import revised_sentences
 from phi3kit.report.sections import Section, sections
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
@@ -22,6 +23,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     parts = [f"# {said}", *beside]
     if comparison.verdict.prediction:
         parts.append(words.fate(comparison))
+    if revised := revised_sentences(comparison):
+        parts.append(" ".join(escape(sentence) for sentence in revised))
     for heading, sentences in words.findings(comparison):
         parts += [f"## {heading}", " ".join(escape(sentence) for sentence in sentences)]
     names = words.metrics_of(comparison)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from phi3kit.records import Comparison
+from collections.abc import Sequence
+
+from phi3kit.records import Comparison, Discordance
 
 DISCORDANCE_HEAD = ("metric", "arms", "only the first", "only the second", "both", "neither",
                     "p (McNemar)")
 DISCORDANCE_NOTE = ("McNemar's exact test takes questions for independent, which questions about "
                     "one document are not; the test that decides does not. Not adjusted for the "
                     "number of pairs.")
+# Of the yes/no metrics, the one to show where there is room for one and another kind decides.
+_FOREMOST = ("contains", "label_accuracy", "exact_match", "abstention", "format_valid")
 # Of likely_best: below this nobody would bet on it, and it is not listed.
 _WORTH_LISTING = 0.005
 
@@ -40,9 +44,26 @@ def detectable_sentences(comparison: Comparison) -> list[str]:
 def discordance_rows(comparison: Comparison) -> list[list[str]]:
     """Cells under DISCORDANCE_HEAD: how many questions which arms have right, and the p-value."""
     return [[found.metric.replace("_", " "), f"{found.a}, {found.b}", str(found.only_a),
-             str(found.only_b), str(found.both), str(found.neither),
-             "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"]
+             str(found.only_b), str(found.both), str(found.neither), discordance_p(found)]
             for found in comparison.discordances]
+
+
+def foremost_discordances(comparison: Comparison) -> tuple[str, Sequence[Discordance]]:
+    """The counts on one yes/no metric: the deciding one, else that most like a right answer.
+
+    Returns:
+        Its name in words, and a count for each pair of arms; ("", ()) without any counts.
+    """
+    measured = {found.metric for found in comparison.discordances}
+    metric = next((name for name in (comparison.verdict.metric, *_FOREMOST) if name in measured),
+                  "")
+    return metric.replace("_", " "), [found for found in comparison.discordances
+                                      if found.metric == metric]
+
+
+def discordance_p(found: Discordance) -> str:
+    """Its p-value to three decimals, or "< 0.001"."""
+    return "< 0.001" if found.p < 0.001 else f"{found.p:.3f}"
 
 
 def _percent(share: float) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 from phi3kit.records import Comparison
 from phi3kit.report import choice_text
 from phi3kit.report import comparison_text as words
+from phi3kit.report import statistics_text as statistics
+from phi3kit.report.revised_text import revised_sentences
 from phi3kit.report.terminal_answer import plain
 
 # What stands beside the deciding metric in 80 columns; the reports have all of them.
@@ -30,6 +32,8 @@ def print_comparison(comparison: Comparison, page: Path | None = None) -> None:
     said = Text(plain(choice_text.lead(comparison)))
     if fate := words.fate(comparison):
         said.append(f"\n{fate}")
+    for sentence in revised_sentences(comparison):
+        said.append(f"\n{plain(sentence)}")
     decided = choice_text.decided(comparison)
     console.print(Panel(said, border_style="green" if decided else "yellow",
                         title="decided" if decided else "not decidable yet",
@@ -38,6 +42,8 @@ def print_comparison(comparison: Comparison, page: Path | None = None) -> None:
     if words.kinds_of(comparison):
         console.print(_kinds(comparison))
     console.print(_differences(comparison))
+    if comparison.discordances:
+        console.print(_discordances(comparison))
     for heading, sentences in words.findings(comparison):
         console.print(Text(plain(f"{heading} {' '.join(sentences)}")))
     if page is not None:
@@ -90,3 +96,12 @@ def _differences(comparison: Comparison) -> Any:
     rows = [[f"{d.a} over {d.b}", words.spread(d.difference), words.p_value(d.p)]
             for d in words.sorted_differences(comparison)]
     return _table("Arm against arm, paired by question", ["", "difference", "p (Holm)"], rows)
+
+
+def _discordances(comparison: Comparison) -> Any:
+    """McNemar's counts, for the yes/no metric that decides or else stands nearest to it."""
+    metric, counts = statistics.foremost_discordances(comparison)
+    rows = [[f"{found.a}, {found.b}", str(found.only_a), str(found.only_b),
+             statistics.discordance_p(found)] for found in counts]
+    return _table(f"Right or wrong ({metric}), questions taken for independent",
+                  ["", "only the first", "only the second", "p (McNemar)"], rows)
