@@ -71,6 +71,9 @@ def test_mask_of_the_packaged_model(messages: list[Message]) -> None:
     encoded = encode(tokenizer, messages, stops(tokenizer), 512)
     answers = [neutralise(tokenizer, m["content"]) for m in messages if m["role"] == "assistant"]
     assert trained(tokenizer, encoded.labels) == "".join(f"{a}<|im_end|>" for a in answers)
+    # Its vocabulary lacks some characters: an answer of these alone would train silence.
+    with pytest.raises(DataError, match="no token for any character of the answer"):
+        encode(tokenizer, chat("Who?", "\x16"), stops(tokenizer), 512)
 
 
 @pytest.mark.parametrize("messages", CHATS)

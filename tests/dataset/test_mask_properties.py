@@ -44,7 +44,8 @@ def test_every_row_is_trained_stops_and_begins_once(tokenizer: Any, question: st
     try:
         row = encode(tokenizer, messages, stops, limit)
     except DataError as error:
-        assert "does not fit" in str(error)  # reported, never trained empty
+        # Reported, never trained empty.
+        assert "does not fit" in str(error) or "no token for any" in str(error)
         return
     trained = [label for label in row.labels if label != IGNORED]
     assert len(row.input_ids) <= limit

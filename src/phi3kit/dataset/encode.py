@@ -12,6 +12,7 @@ from phi3kit.models.chat import render
 from phi3kit.records import Message
 
 IGNORED = -100  # the label that cross entropy leaves out
+_SHORTEST = 2  # tokens of an answer: something said, and the end of it
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
         stop_ids: the ids that end an answer, as `models.chat.stop_token_ids` gives them.
 
     Raises:
-        DataError: the answer alone does not fit.
+        DataError: the answer alone does not fit, or its characters are none of the tokenizer's.
         ModelError: the template writes an assistant's turn otherwise than it announces it,
             so that there is no telling which tokens are the answer.
     """
@@ -88,6 +89,9 @@ def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]
             # Without a token to stop at, the model would never learn to stop.
             piece = [*piece, tokenizer.eos_token_id]
             answer = len(piece)
+        if answer < _SHORTEST:
+            raise DataError("its tokenizer has no token for any character of the answer",
+                            mend="Write the answer in characters that the model knows")
         ids += piece
         labels += [*piece[:answer], *[IGNORED] * (len(piece) - answer)]
     return Encoded(tuple(ids), tuple(labels))
