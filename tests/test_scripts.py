@@ -73,3 +73,21 @@ def test_the_bench_of_gpus_runs_on_a_tiny_model(tmp_path: Path) -> None:
     arms = json.loads(done.stdout)
     assert set(arms) >= {"lora", "qlora", "qlora, least memory", "trl"}
     assert all(arm["tokens_per_second"] > 0 for arm in arms.values())
+
+
+@pytest.mark.slow
+def test_the_bench_of_the_plan_tries_each_method_on_a_tiny_model(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "bench" / "calibration"), "--quick", "--folder",
+         str(tmp_path / "kept")], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert [line.split()[1] for line in told] == ["lora", "qlora", "full"]
+    assert all("off by" in line and "planned" in line for line in told)
+
+
+def test_a_quick_bench_of_the_plan_is_not_kept(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "bench" / "calibration"), "--quick", "--write"],
+        cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2

@@ -81,8 +81,8 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
     path.mkdir(parents=True, exist_ok=True)
     state = {
         "kind": kind, "key": key, "status": "running", "created": _now(), "finished": None,
-        "inputs": dict(inputs), "settings": dict(settings), "versions": versions(),
-        "machine": machine(), "result": None,
+        "inputs": dict(inputs), "settings": dict(settings), "folder": str(Path.cwd()),
+        "versions": versions(), "machine": machine(), "result": None,
     }
     write_json(path / "run.json", state)
     return Run(path, state)
@@ -105,6 +105,38 @@ def read_run(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or "status" not in state:
         raise RunError("run.json is not ours", where=str(path))
     return state
+
+
+def recorded_file(run: Path, state: Mapping[str, Any], name: str) -> Path:
+    """A file that the settings of a run name, found from any folder.
+
+    A relative name is looked for where the run folder's project is now (it may have been moved),
+    then where it was when the run was made, then in the working folder.
+
+    Args:
+        run: the run folder; `state` is its record.
+        name: as the settings have it.
+
+    Returns:
+        The first that is there; where none is, the name itself.
+    """
+    given = Path(name).expanduser()
+    if given.is_absolute():
+        return given
+    projects = []
+    root, above = _runs_setting(state), run.resolve().parents
+    if not root.is_absolute() and len(root.parts) < len(above):
+        projects.append(above[len(root.parts)])
+    if state.get("folder"):
+        projects.append(Path(str(state["folder"])))
+    return next((found for project in projects if (found := project / given).is_file()), given)
+
+
+def _runs_setting(state: Mapping[str, Any]) -> Path:
+    """The setting `runs`, from either form in which run.json keeps settings."""
+    settings = state.get("settings", {})
+    value = settings.get("values", {}).get("runs") or settings.get("runs", {}).get("value")
+    return Path(value or "runs")
 
 
 def versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ import pytest
 from phi3kit import settings
 from phi3kit.errors import RunError
 from phi3kit.finetune.calibration import calibrate
+from phi3kit.finetune.predicted import planned_anew
 from phi3kit.finetune.train import finetune
+from phi3kit.plan.gpus import find_gpu
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.shapes import shape_of
 from phi3kit.plan.step import Step
+from phi3kit.plan.time import train_time
+from phi3kit.records import CalibrationRow
 
 EXAMPLES = [{"question": f"What is number {n}?", "answer": f"It is {n * n}."} for n in range(8)]
 
@@ -33,6 +38,13 @@ def trained(project: Path, tiny_phi3: Path) -> Path:
 def state_of(root: Path) -> tuple[Path, dict[str, Any]]:
     path = next(root.glob("*/run.json"))
     return path, json.loads(path.read_text())
+
+
+def forget_plan(root: Path) -> None:
+    """As a run was recorded before runs kept their plan."""
+    path, state = state_of(root)
+    del state["result"]["planned"], state["folder"]
+    path.write_text(json.dumps(state))
 
 
 def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> None:
@@ -63,7 +75,72 @@ def test_what_is_measured_does_not_enter_what_is_planned(trained: Path) -> None:
     assert after.memory_error == pytest.approx((1 + before.memory_error) / 2 - 1)
 
 
+def test_every_run_keeps_its_plan_beside_what_it_took(trained: Path) -> None:
+    result = state_of(trained)[1]["result"]
+    kept, (row,) = result["planned"], calibrate(trained).rows
+    assert kept["planned_bytes"] == row.planned_bytes > 0
+    assert kept["planned_seconds"] == row.planned_seconds > 0
+    assert (kept["peak_bytes"], kept["seconds"]) == (result["peak_memory_bytes"],
+                                                     result["seconds"])
+    assert kept["memory_error"] == pytest.approx(kept["planned_bytes"] / kept["peak_bytes"] - 1)
+
+
+def test_neither_data_nor_settings_are_needed_later(trained: Path) -> None:
+    before, = calibrate(trained).rows
+    Path("train.jsonl").unlink()
+    path, state = state_of(trained)
+    path.write_text(json.dumps(state | {"settings": {"finetune.gone": {"value": 1}}}))
+    assert calibrate(trained).rows == (before,)
+
+
+def test_the_plan_of_then_stands_where_the_model_is_gone(trained: Path) -> None:
+    path, state = state_of(trained)
+    state["result"]["planned"] |= {"model": "gone", "planned_bytes": 5, "memory_error": -0.5}
+    path.write_text(json.dumps(state))
+    row, = calibrate(trained).rows
+    assert (row.planned_bytes, row.memory_error) == (5, -0.5)
+
+
+def test_a_record_from_before_is_planned_from_its_dataset_wherever_it_is_read(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    kept, = calibrate(trained).rows
+    forget_plan(trained)
+    root = trained.resolve()
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    row, = calibrate(root).rows
+    assert row.planned_bytes == kept.planned_bytes
+
+
+def test_time_on_a_gpu_is_planned_where_the_card_is_known(trained: Path) -> None:
+    path, state = state_of(trained)
+    state["result"]["planned"] |= {"device": "cuda", "card": "NVIDIA H100 80GB HBM3"}
+    path.write_text(json.dumps(state))
+    row, = calibrate(trained).rows
+    by_hand = train_time(shape_of(row.model), "lora", tokens=row.tokens, context=row.row,
+                         gpus=(find_gpu("H100"),), pass_tokens=row.pass_tokens)
+    assert row.planned_seconds == pytest.approx(3600 * by_hand.expected)
+    state["result"]["planned"]["card"] = "NVIDIA GB999"
+    path.write_text(json.dumps(state))
+    assert calibrate(trained).rows[0].planned_seconds is None
+
+
+def test_processes_share_the_time_and_with_sharding_the_frozen_layers(tiny_phi3: Path) -> None:
+    shape = shape_of(str(tiny_phi3))
+    one = CalibrationRow(
+        run="r", model=str(tiny_phi3), method="lora", rank=4, context=64, batch=2,
+        checkpointing=False, device="cpu", planned_bytes=0, peak_bytes=10**9, memory_error=0.0,
+        planned_seconds=None, seconds=1.0, time_error=None, tokens=1000, row=50)
+    alone, two, shared = (planned_anew(row, shape) for row in (
+        one, replace(one, processes=2), replace(one, processes=4, sharded=True)))
+    assert two.planned_bytes == alone.planned_bytes
+    assert two.planned_seconds == pytest.approx(alone.planned_seconds / 2)
+    # Of two layers: a quarter kept, and one gathered.
+    assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 1 / 2)
+
+
 def test_changed_data_are_not_compared(trained: Path) -> None:
+    forget_plan(trained)
     with Path("train.jsonl").open("a") as file:
         file.write(json.dumps({"question": "Another?", "answer": "Yes."}) + "\n")
     found = calibrate(trained)
@@ -71,16 +148,23 @@ def test_changed_data_are_not_compared(trained: Path) -> None:
     assert "not the dataset" in found.skipped[0].why
 
 
-def test_what_the_plan_has_no_term_for_is_not_compared(trained: Path) -> None:
-    path, state = state_of(trained)
-    state["result"]["variants"] = ["dora"]
-    path.write_text(json.dumps(state))
-    assert "dora" in calibrate(trained).skipped[0].why
+def test_what_the_plan_has_no_term_for_is_compared_and_named(
+    project: Path, tiny_phi3: Path,
+) -> None:
+    (project / "train.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES))
+    finetune(settings.load({
+        "model.name": str(tiny_phi3), "model.device": "cpu", "finetune.dataset": "train.jsonl",
+        "finetune.epochs": 1.0, "finetune.dora": True, "finetune.dropout": 0.1}).values)
+    row, = calibrate(project / "runs").rows
+    assert row.variants == ("dora", "dropout")
+    forget_plan(project / "runs")
+    assert calibrate(project / "runs").rows[0].variants == ("dora", "dropout")
 
 
 def test_a_run_of_another_machine_is_compared_only_when_its_device_is_known(
     trained: Path,
 ) -> None:
+    forget_plan(trained)
     path, state = state_of(trained)
     state["settings"]["model.device"]["value"] = "auto"
     state["versions"]["torch"] = "2.9.0"

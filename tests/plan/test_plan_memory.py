@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -17,6 +18,7 @@ from phi3kit.errors import ModelError
 from phi3kit.models.catalog import CATALOG
 from phi3kit.plan.memory import METHODS, adapter_parameters, plan_memory
 from phi3kit.plan.shapes import shape_of
+from phi3kit.records import Calibration, CalibrationRow, as_json
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -144,17 +146,44 @@ def test_the_pages_hold_what_the_plan_says_now() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_stale_page_is_found() -> None:
+def plan_tables() -> ModuleType:
+    """scripts/plan-tables."""
     loader = SourceFileLoader("plan_tables", str(ROOT / "scripts" / "plan-tables"))
     spec = spec_from_loader("plan_tables", loader)
     assert spec is not None
     tables = module_from_spec(spec)
     loader.exec_module(tables)
+    return tables
+
+
+def test_a_stale_page_is_found() -> None:
+    tables = plan_tables()
     text = (ROOT / "docs" / "plan.md").read_text(encoding="utf-8")
     assert tables.doc(text) == text
     assert tables.doc(text.replace("| weights | 2", "| weights | 3")) == text
     recipe = (ROOT / "configs" / "phi-3-mini-qlora-8gb.yaml").read_text(encoding="utf-8")
     assert tables.recipe(re.sub(r"Planned: [\d.]+", "Planned: 1.0", recipe)) == recipe
+
+
+def test_measured_rows_stand_on_the_page_once_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = plan_tables()
+    monkeypatch.setattr(tables, "MEASURED", tmp_path)
+    assert "Not measured yet" in tables.calibration()
+    row = CalibrationRow(
+        run="finetune-1", model="smollm2-135m", method="lora", rank=8, context=512, batch=4,
+        checkpointing=False, device="cpu", planned_bytes=int(1.1e9), peak_bytes=10**9,
+        memory_error=0.1, planned_seconds=20.0, seconds=25.0, time_error=-0.2)
+    kept = as_json(Calibration((row,), 0.1, -0.2, ()))
+    (tmp_path / "calibration.json").write_text(json.dumps({
+        **kept, "date": "2026-01-02", "aim": 0.1, "over_aim": 0,
+        "machine": {"processor": "Chip", "cores": 2},
+        "versions": {"torch": "3", "transformers": "4", "phi3kit": "5"}}))
+    told = tables.calibration()
+    cells = told.splitlines()[2].replace("\\", "").split(" | ")
+    assert cells[3:] == ["4 × 512", "cpu", "1.10", "1.00", "+10.0%", "20", "25", "-20.0% |"]
+    assert "1 of 1 rows are within 10% of the peak. Measured 2026-01-02 on Chip, 2 cores" in told
 
 
 def test_what_the_page_concludes_from_its_tables() -> None:

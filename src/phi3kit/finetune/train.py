@@ -20,6 +20,7 @@ from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
 from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
+from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
@@ -222,6 +223,8 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
         report = replace(session.report(
             instruction=settings.ask.instruction, format=form, skipped=tuple(failures)),
             data=data)
+        report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
+                           team)
         run.finish(as_json(report))
         checkpoints.discard(run.path)
         return report

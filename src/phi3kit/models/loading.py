@@ -78,12 +78,17 @@ def resolve_base(name: str, revision: str | None = None) -> tuple[str | Path, st
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder, None
-    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if is_hub_id(name):
         return name, revision
     near = difflib.get_close_matches(name.lower(), CATALOG, n=1)
     raise ModelError(f"no folder and no known model '{name}'",
                      mend=f"Did you mean '{near[0]}'?" if near else
                      f"Give a folder, a hub id (owner/name), or one of: {', '.join(CATALOG)}")
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form of a hub id, owner/name."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name) is not None
 
 
 def fingerprint(name: str, revision: str | None = None) -> str:
@@ -235,7 +240,21 @@ def _commit(hub_id: str, revision: str | None) -> str:
 
     The model's config.json is fetched for it; without a network the cached one tells.
     """
-    from huggingface_hub import hf_hub_download
+    return hub_config(hub_id, revision).parent.name
+
+
+def hub_config(hub_id: str, revision: str | None, *, cached_first: bool = False) -> Path:
+    """config.json of a hub model, in the snapshot of `revision` (None: the newest).
+
+    Without a network the cached one.
+
+    Args:
+        cached_first: take a cached one without asking the hub whether there is a newer.
+
+    Raises:
+        ModelError: no such model or revision, no access, or neither network nor cache.
+    """
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -247,8 +266,12 @@ def _commit(hub_id: str, revision: str | None) -> str:
     hush()
     ways_out = ("Use a cached model (HF_HUB_OFFLINE=1), a local folder, or the packaged "
                 "smollm2-135m")
+    if cached_first:
+        cached = try_to_load_from_cache(hub_id, "config.json", revision=revision)
+        if isinstance(cached, str):
+            return Path(cached)
     try:
-        return Path(hf_hub_download(hub_id, "config.json", revision=revision)).parent.name
+        return Path(hf_hub_download(hub_id, "config.json", revision=revision))
     except GatedRepoError as error:
         raise ModelError("the hub gives this model only to users who accepted its terms",
                          where=hub_id, mend="Accept them on its page and run: hf auth "

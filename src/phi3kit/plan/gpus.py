@@ -72,4 +72,4 @@ def of_memory(memory_gb: float) -> tuple[Gpu, ...]:
 
 def _plain(name: str) -> str:
     """Letters and digits alone, without what every card of a maker is called."""
-    return re.sub(r"nvidia|tesla|geforce|rtx|sxm\d?|[^a-z0-9]", "", name.casefold())
+    return re.sub(r"nvidia|tesla|geforce|rtx|sxm\d?|hbm\d?|[^a-z0-9]", "", name.casefold())

@@ -1,10 +1,12 @@
 """Resident memory of a training process on a CPU, beside its tensors.
 
-Two terms, both fitted to what runs took (docs/measured/calibration.json, written by
-scripts/bench/calibration): what the libraries take once they have computed a step, and what the
-C library's allocator keeps of freed activations and cannot give to others, as a share of the
-activations. The allocator keeps freed blocks because rows of the next width need blocks of
-other sizes.
+Two terms: what the libraries take once they have computed a step, and what the C library's
+allocator keeps of freed activations and cannot give to others, as a share of the activations. The
+allocator keeps freed blocks because rows of the next width need blocks of other sizes.
+
+Both were fitted by hand, to the training runs that scripts/bench/calibration makes, on one machine
+with two cores. Those first rows were not kept. How far the terms are off is what that script
+measures, and docs/measured/calibration.json tells once it has been run with --write.
 """
 
 from __future__ import annotations

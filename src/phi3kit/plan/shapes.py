@@ -1,15 +1,17 @@
-"""The shape of a model: from the catalog, from a folder's config.json, or from a bare size."""
+"""The shape of a model: from the catalog, a folder's or the hub's config.json, or a bare size."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError
 from phi3kit.models.catalog import CATALOG, find
+from phi3kit.models.loading import hub_config, is_hub_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +59,26 @@ _KNOWN = (
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])", re.IGNORECASE)
 _LONGEST_PLANNED = 4096
+_MOST_PARAMETERS = 10**13  # twenty times the largest that is published
+_MOST_WIDE = 10**8  # and no width or count in a config.json is near this
+# Where a config.json says that each token passes through some of the weights only.
+_EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+_MEND = "Give a folder with its config.json, or its size, such as 7B"
 # What the module of query, key and value is called where it is one.
 _FUSED = frozenset({"qkv_proj", "query_key_value"})
 
 
-def shape_of(name: str) -> Shape:
-    """The shape of a catalog name, hub id of the catalog, local folder, or size ("7B").
+def shape_of(name: str, revision: str | None = None) -> Shape:
+    """The shape of a catalog name, local folder, size ("7B") or hub id.
+
+    Of a hub model only its config.json is read: the cached one, or else it is fetched.
+
+    Args:
+        revision: of a hub model; None: the newest that is cached, else the newest.
 
     Raises:
-        ModelError: none of these; a config.json that does not tell its shape.
+        ModelError: none of these; a config.json that does not tell its shape; the hub cannot be
+            reached.
     """
     spec = find(name)
     if spec is not None:
@@ -74,15 +87,26 @@ def shape_of(name: str) -> Shape:
                       fused=not _FUSED.isdisjoint(spec.target_modules),
                       parameters=spec.parameters, context=spec.context)
     folder = Path(name).expanduser()
+    if folder.name == "config.json":
+        folder = folder.parent
     if (folder / "config.json").is_file():
         return _from_config(name, folder / "config.json")
     size = _SIZE.fullmatch(name.strip())
-    parameters = float(size[1]) * (1e9 if size[2].lower() == "b" else 1e6) if size else 0.0
-    if parameters >= 1e6:
+    if size:
+        parameters = float(size[1]) * (1e9 if size[2].lower() == "b" else 1e6)
+        if not 1e6 <= parameters <= _MOST_PARAMETERS:
+            raise ModelError(f"no model has the size '{name}'",
+                             mend=f"Give one from 1M to {_MOST_PARAMETERS // 10**9}B")
         return _from_size(name, parameters)
+    if is_hub_id(name) and not folder.exists():
+        try:
+            config = hub_config(name, revision, cached_first=True)
+        except ModelError as error:
+            raise ModelError(error.what, where=error.where, mend=_MEND) from error
+        return _from_config(name, config)
     raise ModelError(f"no model '{name}' to plan for",
-                     mend="Give a size such as 7B, a folder with config.json, or one of: "
-                          f"{', '.join(CATALOG)}")
+                     mend="Give a size such as 7B, a folder with config.json, a hub id "
+                          f"(owner/name), or one of: {', '.join(CATALOG)}")
 
 
 def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int,
@@ -105,25 +129,50 @@ def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, in
 
 def _from_config(name: str, path: Path) -> Shape:
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        hidden, layers = int(config["hidden_size"]), int(config["num_hidden_layers"])
-        heads, vocab = int(config["num_attention_heads"]), int(config["vocab_size"])
-        intermediate = int(config["intermediate_size"])
-        if min(hidden, layers, heads, vocab, intermediate) < 1:
-            raise ValueError("a size below 1")
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"cannot be read ({error})", where=str(path)) from error
-    except KeyError as error:
-        raise ModelError(f"no {error} in it, so the shape is not known", where=str(path),
-                         mend="Give the size instead, such as 7B") from error
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("not an object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"cannot be read ({error})", where=str(path), mend=_MEND) from error
+    experts = next((key for key in _EXPERTS if (config.get(key) or 1) != 1), None)
+    if experts:
+        raise ModelError(f"a mixture of experts ({experts}), whose weights are not counted",
+                         where=str(path), mend="Give its size instead, such as 47B")
+    hidden, heads = _number(config, "hidden_size", path), _number(
+        config, "num_attention_heads", path)
+    layers, vocab = _number(config, "num_hidden_layers", path), _number(
+        config, "vocab_size", path)
+    intermediate = _number(config, "intermediate_size", path)
     bare = _shape(name, hidden=hidden, layers=layers, heads=heads,
-                  kv_heads=int(config.get("num_key_value_heads") or heads), vocab=vocab,
+                  kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
                   intermediate=intermediate, fused=config.get("model_type") == "phi3",
-                  head_dim=config.get("head_dim"), parameters=0,
-                  context=int(config.get("max_position_embeddings") or _LONGEST_PLANNED))
+                  head_dim=_number(config, "head_dim", path, max(1, hidden // heads)),
+                  parameters=0, context=_number(
+                      config, "max_position_embeddings", path, _LONGEST_PLANNED))
     embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
     counted = bare.linear + embeddings + hidden * (2 * layers + 1)
+    if counted > _MOST_PARAMETERS:
+        raise ModelError(f"{counted / 1e9:,.0f} B weights, which no model has", where=str(path),
+                         mend="Mend its sizes")
     return _replaced(bare, counted, "the size is counted from config.json, as a gated decoder")
+
+
+def _number(config: Mapping[str, Any], key: str, path: Path, default: int | None = None) -> int:
+    """A size in config.json; null and missing are the default, if there is one.
+
+    Raises:
+        ModelError: it is missing, or no whole number of at least 1.
+    """
+    value = config.get(key)
+    if value is None and default is not None:
+        return default
+    if value is None:
+        raise ModelError(f"no '{key}' in it, so the shape is not known", where=str(path),
+                         mend="Give the size instead, such as 7B")
+    if type(value) is not int or not 1 <= value <= _MOST_WIDE:
+        raise ModelError(f"'{key}' is no whole number from 1 to {_MOST_WIDE}: {str(value)[:40]!r}",
+                         where=str(path), mend="Correct it, or give the size instead, such as 7B")
+    return value
 
 
 def _from_size(name: str, parameters: float) -> Shape:

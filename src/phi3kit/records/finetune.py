@@ -7,6 +7,7 @@ from typing import Literal
 
 from phi3kit.records.common import Failure
 from phi3kit.records.dataset import DataDigest
+from phi3kit.records.plan import CalibrationRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,8 @@ class TrainReport:
         final_loss: mean over the trained tokens of the last tenth of the steps.
         peak_memory_bytes: peak resident memory (CPU) or allocated memory (CUDA).
         data: what was found in the examples before training; None in runs of before that.
+        planned: what `plan` says of it beside what it took; None in runs of before that, and
+            for a model whose shape `plan` does not know.
     """
 
     run: str
@@ -47,3 +50,4 @@ class TrainReport:
     reused: bool = False
     variants: tuple[str, ...] = ()
     data: DataDigest | None = None
+    planned: CalibrationRow | None = None

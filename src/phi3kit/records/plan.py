@@ -121,6 +121,13 @@ class CalibrationRow:
         context, batch: tokens per row and rows of its fullest forward pass, padding included.
         memory_error: (planned - peak) / peak; resident memory on a CPU, allocated on a GPU.
         time_error: the same of the seconds; None where nothing predicts them.
+        variants: what it had that the plan has no term for: "dora", "dropout", …; it is planned
+            as if it had not.
+        card: the GPU's name, as its driver gives it; "" on a CPU.
+        processes: that trained it together; `sharded` when each held its share of the base.
+        answers: share of its tokens that carried loss.
+        tokens: real ones, over all epochs; `row` is the mean of an example.
+        pass_tokens: that its forward passes could hold.
     """
 
     run: str
@@ -137,6 +144,14 @@ class CalibrationRow:
     planned_seconds: float | None
     seconds: float
     time_error: float | None
+    variants: tuple[str, ...] = ()
+    card: str = ""
+    processes: int = 1
+    sharded: bool = False
+    answers: float = 1.0
+    tokens: int = 0
+    row: int = 1
+    pass_tokens: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def assumed(found: TrainingPlan) -> list[str]:
 def calibration_cells(row: CalibrationRow) -> list[str]:
     """One run under `CALIBRATION_HEAD`."""
     recomputed = " recomputed" if row.checkpointing else ""
-    return [safe(row.run), row.method, "–" if row.method == "full" else str(row.rank),
+    return [safe(row.run), safe(", ".join((row.method, *row.variants))), "–" if row.method == "full" else str(row.rank),
             f"{row.batch} × {row.context}{recomputed}", row.device,
             f"{row.planned_bytes / GB:.2f}", f"{row.peak_bytes / GB:.2f}",
             f"{row.memory_error:+.1%}",

@@ -1,0 +1,140 @@
+"""What `plan` says of a training run, beside what the run took: kept with each run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from phi3kit.errors import ModelError, SettingsError
+from phi3kit.finetune.batches import micro_batches, padded_width
+from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.plan.cards import NF4_BYTES
+from phi3kit.plan.gpus import Gpu, find_gpu
+from phi3kit.plan.memory import parts_of
+from phi3kit.plan.shapes import Shape, shape_of
+from phi3kit.plan.step import Step
+from phi3kit.plan.time import train_time
+from phi3kit.records import CalibrationRow, TrainReport
+from phi3kit.settings import FinetuneSettings, Settings
+
+if TYPE_CHECKING:
+    from phi3kit.models.loading import Loaded
+
+_SHUFFLES = 20  # epochs that are drawn to find the fullest micro-batch
+_MOST_ROWS = 200_000  # of all of them together: a second
+
+
+def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: Sequence[int],
+              team: Processes) -> TrainReport:
+    """The report with what was planned for its run; without, where `plan` knows no such shape.
+
+    Args:
+        report: of the finished run.
+        settings: that it was made with.
+        loaded: its model, for the device.
+        lengths: tokens of each example that it was trained on.
+        team: the processes that trained it.
+    """
+    card = ""
+    if loaded.device == "cuda":
+        import torch
+
+        card = torch.cuda.get_device_name()
+    try:
+        row = predicted(report, settings, lengths, device=loaded.device, card=card,
+                        processes=team.size)
+    except ModelError:
+        return report
+    return replace(report, planned=row)
+
+
+def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *, device: str,
+              card: str = "", processes: int = ALONE.size) -> CalibrationRow:
+    """What `plan` says of a run, beside what the run took.
+
+    Nothing that the run measured enters what is planned, but the number of its tokens into
+    the time and their share of answers into full fine-tuning's loss.
+
+    Args:
+        report: of the finished run.
+        lengths: tokens of each example.
+        device: "cpu", "cuda" or "mps".
+        card: the GPU's name, as its driver gives it.
+        processes: that trained it together.
+
+    Raises:
+        ModelError: the model's shape is not known.
+    """
+    own = settings.finetune
+    shape = shape_of(settings.model.name, settings.model.revision)
+    mean = max(1, round(sum(lengths) / len(lengths)))
+    blank = CalibrationRow(
+        run=report.run, model=settings.model.name, method=report.method, rank=own.rank,
+        context=1, batch=1, checkpointing=own.checkpointing, device=device, planned_bytes=0,
+        peak_bytes=report.peak_memory_bytes, memory_error=0.0, planned_seconds=None,
+        seconds=report.seconds, time_error=None,
+        variants=(*report.variants, *(["dropout"] if own.dropout else [])), card=card,
+        processes=processes, sharded=own.shard and processes > 1,
+        answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
+        pass_tokens=min(own.micro_batch_tokens, max(1, mean * own.batch_size // processes)))
+    rows = [replace(blank, context=width, batch=count)
+            for width, count in _passes(lengths, own, processes)]
+    return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
+
+
+def planned_anew(row: CalibrationRow, shape: Shape) -> CalibrationRow:
+    """The row with what today's plan says of the same pass, tokens and machine."""
+    planned, seconds = _memory(shape, row), _seconds(shape, row)
+    return replace(
+        row, planned_bytes=planned, memory_error=planned / row.peak_bytes - 1,
+        planned_seconds=seconds,
+        time_error=seconds / row.seconds - 1 if seconds is not None and row.seconds else None)
+
+
+def _memory(shape: Shape, row: CalibrationRow) -> int:
+    """Bytes of one process."""
+    parts = parts_of(shape, row.method, Step(
+        context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
+        answers=row.answers, place="cpu" if row.device == "cpu" else "gpu"))
+    # A GPU's peak is what the tensors had, without context and fragmentation.
+    held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
+    if row.sharded:  # each holds its share of the frozen layers, and gathers one of them
+        layers = (NF4_BYTES if row.method == "qlora" else 2) * shape.linear
+        held -= int(layers * (1 - 1 / row.processes - 1 / shape.layers))
+    return held
+
+
+def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
+    """As expected; None where nothing predicts them."""
+    gpus: tuple[Gpu, ...] = ()
+    if row.device != "cpu":
+        try:
+            gpus = (find_gpu(row.card),)
+        except SettingsError:
+            return None  # no figures for this card
+    time = train_time(shape, row.method, tokens=row.tokens, context=row.row, gpus=gpus,
+                      checkpointing=row.checkpointing, pass_tokens=row.pass_tokens)
+    return 3600 * time.expected / row.processes
+
+
+def _passes(lengths: Sequence[int], own: FinetuneSettings,
+            processes: int) -> set[tuple[int, int]]:
+    """(width, rows) of the forward passes of some shuffled epochs.
+
+    The order that the run drew is not drawn again: the fullest of many comes close to it.
+    """
+    rng = random.Random(own.seed)
+    order = [padded_width(length) for length in lengths]
+    found = set()
+    for _ in range(max(1, min(_SHUFFLES, _MOST_ROWS // len(order)))):
+        rng.shuffle(order)
+        for start in range(0, len(order), own.batch_size):
+            batch = order[start:start + own.batch_size]
+            budget = own.micro_batch_tokens
+            if processes > 1:  # as `Collator` does: one for each
+                budget = min(budget, -(-sum(batch) // processes))
+            for group in micro_batches(batch, budget):
+                found.add((max(batch[i] for i in group), len(group)))
+    return found
