@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from phi3kit import project_file, settings
+from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.plan.memory import plan_memory
 from phi3kit.plan.shapes import shape_of
 
@@ -46,6 +47,8 @@ def test_recipe_parses_and_fits(recipe: str, project: Path) -> None:
     assert tuning.alpha == 2 * tuning.rank
     assert values.model.name == "smollm2-135m" or tuning.max_tokens == int(flags["--context"])
     assert tuning.micro_batch_tokens == int(flags["--context"]) * int(flags["--batch"])
+    if "phi" in values.model.name:  # so `phi3kit plan` beside the recipe says the same
+        assert fullest_pass(tuning) == (int(flags["--context"]), int(flags["--batch"]))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -45,6 +45,35 @@ def test_one_card_suffices_exactly_when_it_fits(method: Any) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("card", [24, 48, 80])
+def test_so_many_cards_hold_it_as_the_table_says(method: Any, card: int) -> None:
+    shape = shape_of("70B")
+    count = plan_memory(shape, method, checkpointing=True).gpus[str(card)]
+    assert count is not None
+
+    def fits(cards: int) -> bool | None:
+        return plan_memory(shape, method, checkpointing=True, gpu_memory_gb=card,
+                           gpus=cards).fits
+
+    assert fits(count) is True
+    assert count == 1 or fits(count - 1) is False
+
+
+def test_where_no_number_of_cards_holds_it_the_change_is_named_that_helps() -> None:
+    shape = shape_of("70B")
+    plan = plan_memory(shape, "qlora")
+    assert [plan.gpus[size] for size in ("24", "40", "48")] == [None, None, None]
+    with_it = plan_memory(shape, "qlora", checkpointing=True)
+    assert "--checkpointing takes " + ", ".join(
+        f"{with_it.gpus[size]} of {size} GB" for size in ("24", "40", "48")) in plan.advice[0]
+    assert with_it.advice == ()
+    long = plan_memory(shape, "lora", context=65536, batch=8, checkpointing=True)
+    assert "--batch 1 --context 512 takes" in long.advice[0]
+    huge = plan_memory(shape_of("10000B"), "full")
+    assert "take larger ones" in huge.advice[-1]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_larger_cards_are_fewer_and_worse_assumptions_take_more(method: Any) -> None:
     plan = plan_memory(shape_of("70B"), method, checkpointing=True)
     counts = [count for count in plan.gpus.values() if count is not None]

@@ -95,7 +95,18 @@ def test_unknown_names_and_damaged_configs_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "no-heads" / "config.json").write_text(json.dumps({
         "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 0, "vocab_size": 8,
         "intermediate_size": 8}))
-    for name in ("phi-33", "0B", str(tmp_path / "empty"), str(tmp_path / "no-heads")):
+    (tmp_path / "text").mkdir()
+    whole = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 8,
+             "intermediate_size": 8}
+    for number, changed in enumerate((
+            {"num_key_value_heads": "x"}, {"head_dim": [8]}, {"hidden_size": 1e400},
+            {"max_position_embeddings": -1}, {"num_local_experts": 8}, {"vocab_size": 10**30})):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "config.json").write_text(json.dumps(whole | changed))
+    (tmp_path / "text" / "config.json").write_text("[" * 200_000)
+    for name in ("phi-33", "0B", "5000000B", "9" * 400 + "B", "x" * 400, str(tmp_path / "empty"),
+                 str(tmp_path / "no-heads"), str(tmp_path / "text"),
+                 *(str(tmp_path / str(number)) for number in range(6))):
         with pytest.raises(ModelError) as error:
             shape_of(name)
         assert "\n" not in str(error.value)

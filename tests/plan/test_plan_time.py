@@ -103,6 +103,25 @@ def test_a_dataset_is_planned_by_its_tokens_epochs_and_the_rows_of_a_batch() -> 
     assert found == by_hand
 
 
+def test_cards_together_share_the_rows_and_each_is_paid_for() -> None:
+    one, four = (train_time(MINI, "lora", tokens=1e6, context=500, gpus=A100, price=2.0,
+                            together=cards) for cards in (1, 4))
+    assert four.low == pytest.approx(one.low / 4)
+    assert four.high == pytest.approx(one.high / (4 * 0.7))
+    assert four.cost is not None
+    assert four.cost["expected"] == pytest.approx(4 * four.expected * 2.0)
+    assert any("4 cards together" in line for line in four.assumptions)
+
+
+def test_cards_that_share_a_batch_have_emptier_passes() -> None:
+    size = DatasetSize(source="", examples=1000, tokens=100_000, longest=100, how="as given")
+    settings = FinetuneSettings(epochs=1, batch_size=8)
+    found, = plan_times(MINI, ["qlora"], size, settings, gpus=A100, most_tokens=8192, together=4)
+    by_hand = train_time(MINI, "qlora", tokens=100_000, context=100, gpus=A100, pass_tokens=200,
+                         together=4)
+    assert found == by_hand
+
+
 def test_cost_is_hours_times_price() -> None:
     found = train_time(MINI, "lora", tokens=1e6, context=500, gpus=A100, price=2.5)
     assert found.cost == pytest.approx(
@@ -164,6 +183,8 @@ def test_the_assumptions_on_the_page_are_the_codes() -> None:
         ("share of its memory's bandwidth, to unpack", [f"{x:.0%}" for x in time._BANDWIDTH]),
         ("least time per layer and pass, to start its kernels",
          [f"{seconds * 1000:g} ms" for seconds in time._LAYER_SECONDS]),
+        ("with `--gpus N`: share of N times the speed of one card",
+         [f"{share:.0%}" for share in time._TOGETHER]),
     ):
         assert f"| {label} | {' | '.join(values)} |" in page
 

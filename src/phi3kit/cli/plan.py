@@ -32,8 +32,8 @@ class DeviceName(StrEnum):
 def plan(
     what: Annotated[str | None, typer.Argument(
         metavar="[MODEL]", show_default=False,
-        help="Catalog name, folder with config.json, or a size such as 7B. Default: model.name "
-             "of phi3kit.yaml. With --calibration: the folder of runs.")] = None,
+        help="Catalog name, folder with config.json, hub id, or a size such as 7B. Default: "
+             "model.name of phi3kit.yaml. With --calibration: the folder of runs.")] = None,
     model: Annotated[str | None, typer.Option(help="The same as MODEL.")] = None,
     method: Annotated[MethodName | None, typer.Option(
         help="How to train; all three when left out.")] = None,
@@ -42,6 +42,9 @@ def plan(
                              "for the hours.")] = None,
     gpu_memory: Annotated[float | None, typer.Option(
         min=0.1, help="Memory of your card in GB: does it fit, and what to change if not.")] = None,
+    gpus: Annotated[int, typer.Option(
+        min=1, max=1024, help="How many of these cards: do they hold it together, and what do "
+                              "they take.")] = 1,
     device: Annotated[DeviceName | None, typer.Option(
         help="cpu: plan for the memory of a process. Default: a GPU, unless model.device is "
              "cpu.")] = None,
@@ -56,9 +59,12 @@ def plan(
         help="Passes over the examples. Default: finetune.epochs.")] = None,
     price: Annotated[float | None, typer.Option(
         min=0.0, metavar="PER_HOUR",
-        help="What an hour of the card costs: adds what the training does.")] = None,
-    context: Annotated[int, typer.Option(min=16, help="Tokens per row.")] = 2048,
-    batch: Annotated[int, typer.Option(min=1, help="Rows per forward pass.")] = 1,
+        help="What an hour of a card costs: adds what the training does.")] = None,
+    context: Annotated[int | None, typer.Option(
+        min=16, help="Tokens per row. Default: finetune.max_tokens.")] = None,
+    batch: Annotated[int | None, typer.Option(
+        min=1, help="Rows per forward pass. Default: as many as finetune.micro_batch_tokens and "
+                    "finetune.batch_size let `finetune` take.")] = None,
     rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter.")] = None,
     checkpointing: Annotated[bool | None, typer.Option(
         "--checkpointing/--no-checkpointing",
@@ -80,11 +86,20 @@ def plan(
     _refuse_both(gpu, gpu_memory, "--gpu tells the memory; leave out --gpu-memory")
     _refuse_both(dataset, examples, "--examples stands in for --dataset; leave one out")
     _refuse_both(as_json_ or None, markdown or None, "one form: --json or --markdown")
+    if calibration:
+        for flag, value in {
+            "--model": model, "--method": method, "--gpu": gpu, "--gpu-memory": gpu_memory,
+            "--gpus": gpus - 1 or None, "--device": device, "--dataset": dataset,
+            "--examples": examples, "--epochs": epochs, "--price": price, "--context": context,
+            "--batch": batch, "--rank": rank, "--checkpointing": checkpointing,
+        }.items():
+            _refuse_both(value, True,
+                         f"--calibration shows runs as they were made; leave out {flag}")
     resolved = settings.load({
         "model.name": None if calibration else what or model,
         "model.device": device and device.value, "finetune.rank": rank,
         "finetune.epochs": epochs, "finetune.dataset": dataset and str(dataset),
-        "finetune.checkpointing": checkpointing})
+        "finetune.checkpointing": checkpointing, "finetune.max_tokens": context})
     if dry_run:
         printed.show(resolved, "model", "finetune")
         return
@@ -98,8 +113,9 @@ def plan(
 
     found = plan_training(
         resolved.values, methods=[name for name in METHODS if method in (None, name)], gpu=gpu,
-        gpu_memory=gpu_memory, examples=examples, tokens_per_example=tokens_per_example,
-        hours=dataset is not None, price=price, context=context, batch=batch)
+        gpu_memory=gpu_memory, gpus=gpus, examples=examples,
+        tokens_per_example=tokens_per_example, hours=dataset is not None, price=price,
+        batch=batch)
     _tell(found, as_json_, markdown, one=method is not None)
     if found.nothing_fits:
         raise typer.Exit(3)

@@ -6,59 +6,78 @@ from collections.abc import Sequence
 
 from phi3kit.dataset.size import dataset_size
 from phi3kit.errors import SettingsError
+from phi3kit.finetune.batches import padded_width
 from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
 from phi3kit.plan.memory import plan_memory
 from phi3kit.plan.shapes import shape_of
 from phi3kit.plan.step import METHODS, Method, Place
 from phi3kit.plan.time import plan_times
 from phi3kit.records import DatasetSize, TrainingPlan
-from phi3kit.settings import Settings
+from phi3kit.settings import FinetuneSettings, Settings
 
 
 def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
-                  gpu: str | None = None, gpu_memory: float | None = None,
+                  gpu: str | None = None, gpu_memory: float | None = None, gpus: int = 1,
                   examples: int | None = None, tokens_per_example: int = 300,
-                  hours: bool = False, price: float | None = None, context: int = 2048,
-                  batch: int = 1) -> TrainingPlan:
+                  hours: bool = False, price: float | None = None,
+                  batch: int | None = None) -> TrainingPlan:
     """Memory of each method, and hours and cost where a dataset or its size is known.
 
     Args:
         values: model, adapter and dataset; with `model.device: cpu` the plan is for a process.
+            A forward pass has rows of `finetune.max_tokens`, as many as `finetune` would put
+            into one.
         methods: to plan for.
         gpu: the name of a card, in place of `gpu_memory`, in GB.
+        gpus: how many such cards there are.
         examples: how many there will be, of `tokens_per_example`; stands in for the dataset.
         hours: whether `finetune.dataset` is counted even if neither card nor price ask for it.
-        price: of an hour.
-        context: tokens per row.
-        batch: rows per forward pass.
+        price: of an hour of a card.
+        batch: rows per forward pass, in place of those of `finetune`.
 
     Raises:
         ModelError: the model's shape is not known.
-        SettingsError: no such card; a card for a CPU's plan.
+        SettingsError: no such card; a card for a CPU's plan; several cards, and none named; more
+            cards than a batch has rows.
         DataError: the dataset cannot be counted.
     """
     place: Place = "cpu" if values.model.device == "cpu" else "gpu"
     if place == "cpu" and gpu is not None:
         raise SettingsError(f"a plan for a CPU, and the card '{gpu}'", where="model.device",
                             mend="Leave out one of --device cpu and --gpu")
-    shape = shape_of(values.model.name)
+    if gpus > 1 and gpu is None and (gpu_memory is None or place == "cpu"):
+        raise SettingsError(f"{gpus} cards, and it is not said which", where="--gpus",
+                            mend="Name the card with --gpu or its memory with --gpu-memory")
+    shape = shape_of(values.model.name, values.model.revision)
+    context, rows = fullest_pass(values.finetune)
+    rows = batch or rows
     cards: tuple[Gpu, ...] = ()
     if gpu:
         cards = (find_gpu(gpu),)
     elif gpu_memory and place == "gpu":
         cards = of_memory(gpu_memory)
     memory = float(cards[0].memory_gb) if gpu else gpu_memory
-    plans = [plan_memory(shape, name, context=context, batch=batch, rank=values.finetune.rank,
+    plans = [plan_memory(shape, name, context=context, batch=rows, rank=values.finetune.rank,
                          checkpointing=values.finetune.checkpointing, place=place,
-                         gpu_memory_gb=memory)
+                         gpu_memory_gb=memory, gpus=gpus)
              for name in methods]
     size = _size(values, examples, tokens_per_example,
                  counted=hours or gpu is not None or price is not None)
+    if size is not None and gpus > values.finetune.batch_size:
+        raise SettingsError(f"{gpus} cards, and {values.finetune.batch_size} examples in a batch "
+                            "to share out", where="finetune.batch_size",
+                            mend=f"Set it to {gpus} or more, or plan for fewer --gpus")
     times = [] if size is None else plan_times(
-        shape, methods, size, values.finetune, gpus=cards, most_tokens=context * batch,
-        price=price)
+        shape, methods, size, values.finetune, gpus=cards, price=price, together=gpus,
+        most_tokens=context * batch if batch else values.finetune.micro_batch_tokens)
     return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
-                        card=cards[0].name if gpu else "", price=price)
+                        card=cards[0].name if gpu else "", price=price, gpus=gpus)
+
+
+def fullest_pass(own: FinetuneSettings) -> tuple[int, int]:
+    """(tokens per row, rows) of the fullest forward pass that `finetune` may make."""
+    fitting = own.micro_batch_tokens // padded_width(own.max_tokens)
+    return own.max_tokens, max(1, min(own.batch_size, fitting))
 
 
 def _size(values: Settings, examples: int | None, tokens_per_example: int, *,

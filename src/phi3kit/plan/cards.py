@@ -49,6 +49,22 @@ def gpus_needed(shape: Shape, method: Method, parts: Mapping[str, int], card_gb:
     return cards if cards <= _MOST_CARDS else None
 
 
+def on_each(shape: Shape, method: Method, parts: Mapping[str, int], cards: int,
+            end: End = "expected") -> int:
+    """Bytes that each of several cards holds of a training step: sharded, where that is less.
+
+    Args:
+        parts: bytes by part, of the step on one card.
+    """
+    whole = sum(parts.values())
+    if cards == 1:
+        return whole
+    states = sum(parts[name] for name in _SHARDED)
+    own = gathered(shape, method) + (0 if method == "full" else parts["copies"])
+    held = states / cards + own + parts["activations"] + CONTEXT_BYTES[end]
+    return min(whole, int(held * (1 + FRAGMENTATION[end])))
+
+
 def gathered(shape: Shape, method: Method) -> int:
     """Bytes of the layer that a card collects from the others to compute it."""
     return int((NF4_BYTES if method == "qlora" else 2) * shape.linear / shape.layers)

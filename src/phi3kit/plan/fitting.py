@@ -66,6 +66,20 @@ def advice(found: Sequence[PlanChange], need: Need, fits: bool | None) -> tuple[
     return tuple(lines)
 
 
+def smaller_steps(step: Step) -> Iterator[tuple[str, Step]]:
+    """The flags that make a step smaller, the least change first, and the step with them."""
+    changed = step
+    flags: list[str] = []
+    for flag, smaller in (("--checkpointing", {"checkpointing": True}), ("--batch 1", {"batch": 1}),
+                          (f"--context {_LEAST_CONTEXT}",
+                           {"context": min(step.context, _LEAST_CONTEXT)})):
+        following = replace(changed, **smaller)  # type: ignore[arg-type]
+        if following != changed:
+            changed = following
+            flags.append(flag)
+            yield " ".join(flags), changed
+
+
 def _candidates(need: Need, method: Method, step: Step, memory_gb: float,
                 most: int) -> Iterator[tuple[str, Method, Step]]:
     one = replace(step, batch=1)

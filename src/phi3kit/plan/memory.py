@@ -23,8 +23,16 @@ from types import MappingProxyType
 
 from phi3kit.plan import process
 from phi3kit.plan.activations import activations, copies
-from phi3kit.plan.cards import CARDS_GB, CONTEXT_BYTES, FRAGMENTATION, GB, NF4_BYTES, gpus_needed
-from phi3kit.plan.fitting import advice, changes, largest_batch, longest_context
+from phi3kit.plan.cards import (
+    CARDS_GB,
+    CONTEXT_BYTES,
+    FRAGMENTATION,
+    GB,
+    NF4_BYTES,
+    gpus_needed,
+    on_each,
+)
+from phi3kit.plan.fitting import advice, changes, largest_batch, longest_context, smaller_steps
 from phi3kit.plan.shapes import Shape
 from phi3kit.plan.step import ENDS, METHODS, End, Method, Place, Step
 from phi3kit.records import MemoryPlan, PlanChange
@@ -37,7 +45,7 @@ _TRAINED: Mapping[str, int] = MappingProxyType({"weights": 4, "gradients": 4, "o
 
 def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int = 1,
                 rank: int = 16, checkpointing: bool = False, place: Place = "gpu",
-                gpu_memory_gb: float | None = None) -> MemoryPlan:
+                gpu_memory_gb: float | None = None, gpus: int = 1) -> MemoryPlan:
     """Memory of one training step on one card, and how many cards of each size hold it.
 
     Args:
@@ -49,6 +57,7 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         checkpointing: activations are recomputed in the backward pass, not kept.
         place: "cpu" plans for the resident memory of the process, and for no cards.
         gpu_memory_gb: the user's card; adds whether it fits and what to change if not.
+        gpus: how many of these cards there are; they share the step out where one is too small.
     """
     step = Step(context, batch, rank, checkpointing, place=place)
     ends = {end: parts_of(shape, method, step, end) for end in ENDS}
@@ -56,9 +65,9 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
     total = sum(parts.values())
 
     def need(other: Method, changed: Step) -> int:
-        return sum(parts_of(shape, other, changed).values())
+        return on_each(shape, other, parts_of(shape, other, changed), gpus)
 
-    fits = None if gpu_memory_gb is None else total <= gpu_memory_gb * GB
+    fits = None if gpu_memory_gb is None else need(method, step) <= gpu_memory_gb * GB
     batch_that_fits = longest = None
     found: tuple[PlanChange, ...] = ()
     if gpu_memory_gb is not None:
@@ -68,13 +77,15 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
     counts = {} if place == "cpu" else {
         str(card): {end: gpus_needed(shape, method, ends[end], card, end) for end in ENDS}
         for card in CARDS_GB}
+    told = advice(found, need, fits) if gpu_memory_gb is not None else _for_some_cards(
+        shape, method, step, {card: by_end["expected"] for card, by_end in counts.items()})
     return MemoryPlan(
         model=shape.name, parameters=shape.parameters, method=method, context=context,
         batch=batch, parts=parts, total=total, low=ends["low"], high=ends["high"],
         gpus={card: by_end["expected"] for card, by_end in counts.items()},
         gpus_low={card: by_end["low"] for card, by_end in counts.items()},
         gpus_high={card: by_end["high"] for card, by_end in counts.items()},
-        fits=fits, advice=advice(found, need, fits), changes=found,
+        fits=fits, advice=told, changes=found,
         assumptions=_assumptions(shape, method, step), largest_batch=batch_that_fits,
         longest_context=longest)
 
@@ -111,6 +122,26 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)
     return parts
+
+
+def _for_some_cards(shape: Shape, method: Method, step: Step,
+                    counts: Mapping[str, int | None]) -> tuple[str, ...]:
+    """What to change where no number of cards of some size holds the step; in words."""
+    small = [card for card, count in counts.items() if count is None]
+    told: tuple[str, ...] = ()
+    fewest = len(small)
+    for flags, smaller in smaller_steps(step):
+        parts = parts_of(shape, method, smaller)
+        now = {card: gpus_needed(shape, method, parts, float(card)) for card in small}
+        left = sum(count is None for count in now.values())
+        if left < fewest:
+            fewest = left
+            told = (f"'none': what each card holds for itself fills it. {flags} takes "
+                    + ", ".join(f"{count or 'none'} of {card} GB" for card, count in now.items()),)
+    if fewest:
+        told += ("no change of the step suffices for the smallest cards: take larger ones, "
+                 "or --method qlora or a smaller model",)
+    return told
 
 
 def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:

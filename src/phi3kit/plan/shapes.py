@@ -89,7 +89,7 @@ def shape_of(name: str, revision: str | None = None) -> Shape:
     folder = Path(name).expanduser()
     if folder.name == "config.json":
         folder = folder.parent
-    if (folder / "config.json").is_file():
+    if _is_file(folder / "config.json"):
         return _from_config(name, folder / "config.json")
     size = _SIZE.fullmatch(name.strip())
     if size:
@@ -98,7 +98,7 @@ def shape_of(name: str, revision: str | None = None) -> Shape:
             raise ModelError(f"no model has the size '{name}'",
                              mend=f"Give one from 1M to {_MOST_PARAMETERS // 10**9}B")
         return _from_size(name, parameters)
-    if is_hub_id(name) and not folder.exists():
+    if is_hub_id(name):
         try:
             config = hub_config(name, revision, cached_first=True)
         except ModelError as error:
@@ -107,6 +107,13 @@ def shape_of(name: str, revision: str | None = None) -> Shape:
     raise ModelError(f"no model '{name}' to plan for",
                      mend="Give a size such as 7B, a folder with config.json, a hub id "
                           f"(owner/name), or one of: {', '.join(CATALOG)}")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name that a file can have
+        return False
 
 
 def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int,

@@ -15,7 +15,8 @@ bandwidth, however many tokens the pass has; and never less than the time that i
 a layer's kernels. `_SHARE`, `_BANDWIDTH` and `_LAYER_SECONDS` are assumptions. They were set so
 that published times of others lie between low and high: 42 of LoRA and QLoRA, 1.8B to 72B, 256 to
 8,192 tokens, on an A100 (README of Qwen, "Profiling of Memory and Speed"). No time on a GPU was
-measured with this project.
+measured with this project. Several cards are taken to reach `_TOGETHER` of their joint speed, an
+assumption too.
 
 **Speed on a CPU.** What the demo measured on two cores (docs/measured/demo.json), half to twice
 of it. That was QLoRA, and stands for LoRA too: there the two took the same time (docs/plan.md).
@@ -37,6 +38,8 @@ _SHARE = (0.6, 0.4, 0.2)
 _BANDWIDTH = (0.8, 0.4, 0.15)
 _LAYER_SECONDS = (0.0004, 0.0008, 0.002)  # to start the kernels of a layer, in each pass
 _CPU_RANGE = (2.0, 1.0, 0.5)
+# Several cards together, each with rows of its own: how much of their joint speed is left.
+_TOGETHER = (1.0, 0.9, 0.7)
 _UNPACKED_BYTES = 4.5
 
 # From docs/measured/demo.json, "finetune": QLoRA of the packaged model, activations kept, 88
@@ -69,7 +72,8 @@ def work_per_token(shape: Shape, method: Method, *, context: int,
 
 def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
                gpus: Sequence[Gpu] = (), checkpointing: bool = False,
-               pass_tokens: int | None = None, price: float | None = None) -> TimePlan:
+               pass_tokens: int | None = None, price: float | None = None,
+               together: int = 1) -> TimePlan:
     """Hours that training on `tokens` takes.
 
     Args:
@@ -79,7 +83,8 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
             `high`. None: a CPU of two cores.
         checkpointing: activations are recomputed.
         pass_tokens: tokens of a forward pass, over its rows; None: one row.
-        price: of an hour, in any currency; adds the cost.
+        price: of an hour of a card, in any currency; adds the cost.
+        together: how many cards share the rows out.
     """
     work = work_per_token(shape, method, context=context, checkpointing=checkpointing)
     at_once = max(context, pass_tokens or 0)
@@ -95,26 +100,34 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
         seconds = tuple(tokens * work.flops / (cpu_flops() * share) for share in _CPU_RANGE)
         how = "at the rate measured for the packaged model on two CPU cores, half to twice of it"
         assumed = ("two CPU cores; LoRA as fast as QLoRA, as was measured for a small model",)
+    if together > 1:
+        seconds = tuple(value / (together * share)
+                        for value, share in zip(seconds, _TOGETHER, strict=True))
+        assumed += (f"{together} cards together, at {_TOGETHER[2]:.0%} to {_TOGETHER[0]:.0%} of "
+                    f"{together} times the speed of one; layers that are gathered from other cards "
+                    "take longer",)
     low, expected, high = (value / 3600 for value in seconds)
-    cost = None if price is None else {
-        "low": low * price, "expected": expected * price, "high": high * price}
+    paid = None if price is None else price * together
+    cost = None if paid is None else {
+        "low": low * paid, "expected": expected * paid, "high": high * paid}
     return TimePlan(method=method, tokens=round(tokens), low=low, expected=expected, high=high,
                     how=how, cost=cost, assumptions=assumed)
 
 
 def plan_times(shape: Shape, methods: Iterable[Method], size: DatasetSize,
                settings: FinetuneSettings, *, gpus: Sequence[Gpu], most_tokens: int,
-               price: float | None = None) -> list[TimePlan]:
+               price: float | None = None, together: int = 1) -> list[TimePlan]:
     """Hours that `finetune` would take on a dataset, for each method.
 
     Args:
         settings: epochs, batch_size and checkpointing count.
         most_tokens: that a forward pass may hold; one batch is never more than its rows.
+        together: how many cards share the rows of a batch out.
     """
     row = max(1, round(size.tokens / size.examples))
     return [train_time(shape, method, tokens=size.tokens * settings.epochs, context=row, gpus=gpus,
-                       checkpointing=settings.checkpointing, price=price,
-                       pass_tokens=min(most_tokens, row * settings.batch_size))
+                       checkpointing=settings.checkpointing, price=price, together=together,
+                       pass_tokens=min(most_tokens, row * settings.batch_size // together))
             for method in methods]
 
 
@@ -137,7 +150,7 @@ def _gpu_seconds(shape: Shape, method: Method, work: Work, gpu: Gpu, at_once: in
 
 
 def _assumed_of_gpus(method: Method, at_once: int) -> tuple[str, ...]:
-    lines = [f"one card, {at_once:,} tokens in a forward pass (finetune.micro_batch_tokens); fewer "
+    lines = [f"{at_once:,} tokens in a card's forward pass (finetune.micro_batch_tokens); fewer "
              "take longer"]
     if method == "qlora":
         lines.append("QLoRA unpacks its weights in each pass: the fewer tokens a pass has, the "

@@ -16,8 +16,8 @@ class PlanChange:
 
     Attributes:
         flags: as `phi3kit plan` takes them.
-        saves: bytes.
-        total: bytes that the step takes with it.
+        saves: bytes, on each card.
+        total: bytes that the step takes with it, on each card.
         fits: whether that fits the card.
     """
 
@@ -96,6 +96,7 @@ class TrainingPlan:
         dataset: what the times are for.
         memory_gb: of the user's card; None when none was named.
         card: its name, when it was named by it.
+        gpus: how many of these cards the plan is for.
         price: of an hour.
     """
 
@@ -105,6 +106,7 @@ class TrainingPlan:
     memory_gb: float | None = None
     card: str = ""
     price: float | None = None
+    gpus: int = 1
 
     @property
     def nothing_fits(self) -> bool:

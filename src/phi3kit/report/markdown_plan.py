@@ -18,6 +18,8 @@ def plan_markdown(found: TrainingPlan) -> str:
             f"- {method}: {words.fit(plan, found)}"
             + "".join(f"\n  - {escape(line)}" for line in plan.advice)
             for method, plan in zip(methods, found.plans, strict=True)))
+    elif advised := [(plan.method, line) for plan in found.plans for line in plan.advice]:
+        parts.append("\n".join(f"- {method}: {escape(line)}" for method, line in advised))
     if found.times:
         parts += ["## Time", escape(words.dataset(found)),
                   table(["method", "low", "expected", "high", ""], words.time_rows(found))]

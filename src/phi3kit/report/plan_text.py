@@ -32,7 +32,8 @@ def gpu_rows(found: TrainingPlan) -> list[list[str]]:
 
 def fit(plan: MemoryPlan, found: TrainingPlan) -> str:
     """Whether it fits the user's memory, and what else would."""
-    room = f"{found.memory_gb:g} GB" + (f" ({found.card})" if found.card else "")
+    several = f"{found.gpus} × " if found.gpus > 1 else ""
+    room = f"{several}{found.memory_gb:g} GB" + (f" ({found.card})" if found.card else "")
     if plan.fits:
         return (f"fits into {room}; at most --batch {plan.largest_batch} at context "
                 f"{plan.context}, or --context {plan.longest_context} at batch {plan.batch}")
@@ -72,7 +73,8 @@ def assumed(found: TrainingPlan) -> list[str]:
 def calibration_cells(row: CalibrationRow) -> list[str]:
     """One run under `CALIBRATION_HEAD`."""
     recomputed = " recomputed" if row.checkpointing else ""
-    return [safe(row.run), safe(", ".join((row.method, *row.variants))), "–" if row.method == "full" else str(row.rank),
+    return [safe(row.run), safe(", ".join((row.method, *row.variants))),
+            "–" if row.method == "full" else str(row.rank),
             f"{row.batch} × {row.context}{recomputed}", row.device,
             f"{row.planned_bytes / GB:.2f}", f"{row.peak_bytes / GB:.2f}",
             f"{row.memory_error:+.1%}",

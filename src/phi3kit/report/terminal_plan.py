@@ -22,6 +22,10 @@ def print_plan(found: TrainingPlan) -> None:
             print(f"{plan.method}: {words.fit(plan, found)}")
             for line in plan.advice:
                 print(f"  {line}")
+    elif advised := [(plan.method, line) for plan in found.plans for line in plan.advice]:
+        print()
+        for method, line in advised:
+            print(f"{method}: {line}")
     if found.times:
         _print_times(found)
     print()
