@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from phi3kit import settings
 from phi3kit.errors import ModelError
@@ -134,6 +135,42 @@ def test_unsafe_or_incomplete_embedders_are_refused(damage, what, copy):
     damage(copy)
     with pytest.raises(ModelError, match=what):
         open_embedder(str(copy))
+
+
+def needs_code(folder):
+    config = folder / "config.json"
+    told = json.loads(config.read_text())
+    config.write_text(json.dumps({**told, "auto_map": {"AutoModel": "owner/other--modeling.Own"}}))
+
+
+def test_a_model_whose_architecture_is_code_of_the_hub_is_refused(copy):
+    needs_code(copy)
+    with pytest.raises(ModelError, match="needs code from the hub, which phi3kit does not run"):
+        open_embedder(str(copy))
+
+
+def lacking(folder, *parts):
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in weights.items()
+               if not any(part in name for part in parts)},
+              folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("way", ["openvino", "torch"])
+def test_a_model_that_lacks_weights_is_refused(way, copy, monkeypatch):
+    if way == "torch":
+        monkeypatch.setattr(embed, "open_encoder", lambda *_: None)
+    lacking(copy, "position_embeddings", ".intermediate.")
+    with pytest.raises(ModelError, match="lacks 13 of its weights, such as embeddings"):
+        open_embedder(str(copy), device="cpu").encode(["x"])
+
+
+@pytest.mark.model
+def test_a_layer_that_no_embedder_uses_may_be_missing(copy):
+    lacking(copy, "pooler.")
+    found = open_embedder(str(copy), device="cpu").encode(TEXTS[:2])
+    assert np.allclose(found, open_embedder("minilm", device="cpu").encode(TEXTS[:2]), atol=1e-3)
 
 
 @pytest.mark.model

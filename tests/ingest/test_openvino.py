@@ -88,6 +88,7 @@ def test_a_conversion_that_is_not_exact_enough_is_not_used(
     monkeypatch.setattr(fast, "LEAST_COSINE", 1.1)
     embedder = LocalEmbedder("minilm", minilm(), "cpu")
     assert embedder._fast is None
+    assert "not exact enough (a cosine to float32 of" in capsys.readouterr().err
     assert embedder.encode(["torch does it"]).shape == (1, 384)
     monkeypatch.setattr(fast, "_torch_model", None)  # it is not converted a second time
     assert LocalEmbedder("minilm", minilm(), "cpu")._fast is None

@@ -16,6 +16,7 @@ from phi3kit.ingest.openvino import OpenvinoEncoder, batches, open_encoder
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of
 from phi3kit.models.hardware import has_gpu
 from phi3kit.models.sentence import fingerprint, read_json, sentence_model
+from phi3kit.models.whole import require_whole
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -155,9 +156,11 @@ class LocalEmbedder:
         # lowest cosine to float32 is 0.99991, and 99.2 % of the ten nearest are the same.
         dtype = getattr(torch, pick_dtype("auto", device))
         try:
-            return SentenceTransformer(
+            model = SentenceTransformer(
                 str(self._folder), device=device, trust_remote_code=False, local_files_only=True,
                 model_kwargs={"use_safetensors": True, "dtype": dtype})
+            require_whole(model, self._folder, where=self.name, kind="embedder")
+            return model
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError,
                 SafetensorError) as error:
             first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -77,6 +77,8 @@ class Int8Embedder(LocalEmbedder):
         try:
             path, cosine = openvino.checked_once(self.fingerprint, self._folder, quantise)
             encoder = openvino.OpenvinoEncoder(openvino.compile_model(path), tokenizer, pooling)
+        except ModelError:
+            raise
         except Exception as error:  # of NNCF, OpenVINO, torch or the disk
             raise ModelError(f"the embedder cannot be run in int8 ({first_line(error)})",
                              where=self.name, mend=_OTHER) from error

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from phi3kit.errors import ModelError
 from phi3kit.files import sha256_bytes, write_json
 from phi3kit.models.packaged import cache_folder
+from phi3kit.models.whole import refuse_missing
 from phi3kit.progress import Advance, note
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ _STEP = 16
 # Lowest cosine to torch's float32 vectors that a conversion may have.
 LEAST_COSINE = 0.999
 # Raise it when the same model converts to something else.
-_VERSION = 1
+_VERSION = 2
 _PIPELINE = ("Transformer", "Pooling", "Normalize")
 _PROBES = (
     "ok", "The seal of the pump is checked every 14 days.",
@@ -157,9 +159,13 @@ def open_encoder(folder: Path, fingerprint: str, tokenizer: Tokenizer,
     cut = truncated(tokenizer, window)
     try:
         path, cosine = converted(folder, fingerprint, cut, pooling)
-        if cosine < LEAST_COSINE:
+        if not cosine >= LEAST_COSINE:  # nor is a cosine that is no number
+            note(f"embedding with torch: through OpenVINO this model is not exact enough (a "
+                 f"cosine to float32 of {cosine:.4f}, not {LEAST_COSINE})")
             return None
         return OpenvinoEncoder(compile_model(path), cut, pooling)
+    except ModelError:
+        raise
     except Exception as error:  # whatever it is, torch embeds too, and names what is wrong
         first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         note(f"embedding with torch: OpenVINO cannot run this model ({first[:100]})")
@@ -264,8 +270,10 @@ def _torch_model(folder: Path) -> Any:
     from phi3kit.models.quiet import hush
 
     hush()
-    model = AutoModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True,
-                                      trust_remote_code=False, local_files_only=True)
+    model, told = AutoModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False,
+        local_files_only=True, output_loading_info=True)
+    refuse_missing(told["missing_keys"], where=str(folder), kind="embedder")
     return model.eval()
 
 

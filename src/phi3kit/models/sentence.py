@@ -11,6 +11,8 @@ from phi3kit.errors import ModelError, first_line
 from phi3kit.files import sha256_bytes
 from phi3kit.models.hashes import remembered_sha256
 
+# What loads each kind of model, by the name that a config gives code of its own for it.
+_CLASSES = {"embedder": "AutoModel", "reranker": "AutoModelForSequenceClassification"}
 _PATTERNS = ("*.json", "*.txt", "*.safetensors", "*.model")
 
 
@@ -80,7 +82,14 @@ def _refuse_unsafe(name: str, folder: Path, kind: str) -> None:
     if not (folder / "config.json").is_file():
         raise ModelError(f"no config.json in the {kind}'s folder", where=name,
                          mend="Give a folder that sentence-transformers wrote")
-    for module in read_json(folder / "modules.json", []):
+    modules = read_json(folder / "modules.json", [])
+    inner = str(modules[0].get("path", "")) if modules else ""
+    # transformers may know an architecture of that name, and would load what fits of it.
+    own = read_json(folder / inner / "config.json", {}).get("auto_map") or {}
+    if _CLASSES[kind] in own:
+        raise ModelError(f"the {kind} needs code from the hub, which phi3kit does not run",
+                         where=name, mend=f"Use another {kind}")
+    for module in modules:
         wanted = str(module.get("type", ""))
         if not wanted.startswith("sentence_transformers."):
             raise ModelError(f"the {kind} needs code of its own ({wanted}), which phi3kit does "

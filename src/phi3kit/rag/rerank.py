@@ -9,6 +9,7 @@ from typing import Any
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.sentence import fingerprint, sentence_model
+from phi3kit.models.whole import require_whole
 from phi3kit.records import Passage
 
 # Pairs of a question and a passage that are scored at once.
@@ -69,6 +70,7 @@ class Reranker:
                 # Scores as they are: a sigmoid would press the best of them together at 1,
                 # and the folder could name a function of its own.
                 activation_fn=torch.nn.Identity())
+            require_whole(model, self._folder, where=self._name, kind="reranker")
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError,
                 SafetensorError) as error:
             raise ModelError(f"the reranker cannot be loaded ({first_line(error)})",
