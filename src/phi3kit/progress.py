@@ -1,7 +1,7 @@
 """Progress on stderr, so that stdout stays what was asked for.
 
-On a terminal: a bar. Elsewhere (CI, a pipe): one line when a step begins and one when it
-ends, because a log full of carriage returns helps nobody.
+On a terminal: a bar. Elsewhere (CI, nohup, a pipe): one line when a step begins, one when it
+ends, and between them one now and then, because a log full of carriage returns helps nobody.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from typing import Protocol
 
 Advance = Callable[[int], None]
+
+# Where there is no terminal, a line is due when both have passed since the last one.
+_EVERY_SECONDS = 60.0
+_EVERY_SHARE = 0.1
 
 
 class Bar(Protocol):
@@ -60,17 +64,26 @@ def bar(description: str, total: int | None) -> Iterator[Bar]:
 
             yield move
         return
-    started = time.monotonic()
-    done, last = 0, ""
+    started = told_at = time.monotonic()
+    done, told, last = 0, 0, ""
 
     def advance(n: int = 1, said: str = "") -> None:
-        nonlocal done, last
+        nonlocal done, told, told_at, last
         done, last = done + n, said or last
+        now = time.monotonic()
+        if now - told_at >= _EVERY_SECONDS and done - told >= (total or 0) * _EVERY_SHARE:
+            told, told_at = done, now
+            note(_so_far(description, done, total, now - started, last))
 
     note(f"{description} …" if total is None else f"{description} ({total}) …")
     yield advance
     note(f"{description}: {done} in {time.monotonic() - started:.1f} s"
          + (f" ({last})" if last else ""))
+
+
+def _so_far(description: str, done: int, total: int | None, seconds: float, said: str) -> str:
+    of = "" if total is None else f" of {total} ({done / total:.0%})" if total else ""
+    return f"{description}: {done}{of} in {seconds:,.0f} s" + (f" ({said})" if said else "")
 
 
 def note(line: str) -> None:
