@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from phi3kit import api
-from phi3kit.errors import SettingsError
+from phi3kit.errors import DataError, RunError, SettingsError, StoreError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "tune-phi3"
@@ -33,6 +33,25 @@ def test_advice_is_that_of_the_command(project: Path, run_cli: Any) -> None:
         {"task": "qa", "external_facts": "essential"}).recommendation
 
 
+def test_the_dataset_room_has_calls_of_its_own(project: Path) -> None:
+    (project / "t.jsonl").write_text("".join(
+        json.dumps({"question": f"What is {n}?", "answer": "x"}) + "\n" for n in "abcdef"))
+    mine = api.settings({"finetune.dataset": "t.jsonl"})
+    cut = api.split_dataset(mine, "cut", share=0.5)
+    assert (cut.train, cut.held_out) == (3, 3) and Path(cut.files[0]).is_file()
+    with pytest.raises(DataError, match="--force"):
+        api.split_dataset(mine, "cut")
+    for call in (lambda: api.raft_dataset(mine, "r.jsonl"),
+                 lambda: api.synth_dataset(mine, "s.jsonl", count=1)):
+        with pytest.raises(StoreError):
+            call()
+    with pytest.raises(RunError, match="not a run folder"):
+        api.finetune(api.settings({"finetune.dataset": "t.jsonl"}), resume=project)
+    (project / "t.jsonl").open("a").write("{oops\n")
+    with pytest.raises(DataError, match="--strict"):
+        api.finetune(mine, strict=True)
+
+
 @pytest.mark.model
 def test_documents_go_in_and_passages_come_out(project: Path) -> None:
     (project / "docs").mkdir()
@@ -42,6 +61,26 @@ def test_documents_go_in_and_passages_come_out(project: Path) -> None:
     found, none = api.search(["What is the K-310 seal made of?", "Who rules Mongolia?"], mine)
     assert found[0].source == "docs/seals.md"
     assert none == ()
+
+
+def test_a_plan_is_that_of_the_command(project: Path, run_cli: Any) -> None:
+    told = run_cli("plan", "7B", "--gpu", "L4", "--gpus", "2", "--examples", "100", "--price", "2",
+                   "--method", "qlora", "--json")
+    found = api.plan(api.settings({"model.name": "7B"}), ["qlora"], gpu="L4", gpus=2,
+                     examples=100, price=2.0)
+    plan = json.loads(told.stdout)
+    assert plan["total"] == found.plans[0].total
+    assert plan["time"]["cost"] == found.times[0].cost
+
+
+def test_an_export_takes_the_weights_that_are_named(project: Path, tiny_phi3: Path) -> None:
+    (project / "train.jsonl").write_text(
+        '{"prompt": "Who checks the seal?", "completion": "the lock keeper"}\n' * 2)
+    mine = api.settings({"model.name": str(tiny_phi3), "model.device": "cpu",
+                         "finetune.dataset": "train.jsonl", "finetune.epochs": 1})
+    run = api.finetune(mine)
+    report = api.export(run.run, mine, to="gguf", weights="f16")
+    assert report.stages[-1].name == "GGUF (f16)"
 
 
 def test_nothing_heavy_comes_with_the_import() -> None:

@@ -16,23 +16,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from phi3kit.records import (
     Advice,
     Answer,
     Comparison,
     DatasetCheck,
+    DatasetSplit,
     ExportReport,
     IngestReport,
     Passage,
+    RaftReport,
+    SynthReport,
     Target,
+    TrainingPlan,
     TrainReport,
 )
 from phi3kit.settings import Settings, load
 
-__all__ = ["advise", "ask", "check_dataset", "compare", "export", "finetune", "ingest", "search",
-           "settings"]
+if TYPE_CHECKING:
+    from phi3kit.export.gguf_file import Weights
+    from phi3kit.plan.step import Method
+
+__all__ = ["advise", "ask", "check_dataset", "compare", "export", "finetune", "ingest",
+           "raft_dataset", "search", "settings", "split_dataset", "synth_dataset"]
 
 
 def settings(values: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Settings:
@@ -115,17 +123,102 @@ def check_dataset(settings: Settings, *, base: bool = False) -> DatasetCheck:
     return check(settings, base=base)
 
 
-def finetune(settings: Settings, *, fresh: bool = False) -> TrainReport:
+def split_dataset(settings: Settings, out: str | Path, *, share: float = 0.8,
+                  force: bool = False) -> DatasetSplit:
+    """Cut `finetune.dataset` into train.jsonl and held-out questions in the folder `out`.
+
+    Args:
+        share: of the examples to train on, above 0 and below 1.
+        force: replace the files of an earlier split.
+
+    Raises:
+        DataError: the file cannot be read or cut, or a file is there already.
+    """
+    from phi3kit.dataset.check import named_files
+    from phi3kit.dataset.split import split
+
+    path, _ = named_files(settings)
+    return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force)
+
+
+def raft_dataset(settings: Settings, out: str | Path, *, without: float = 0.2,
+                 force: bool = False) -> RaftReport:
+    """Write `finetune.dataset` with retrieved passages, and answers that cite them, to `out`.
+
+    Args:
+        without: share of the examples whose right passage is left out.
+        force: replace `out`.
+
+    Raises:
+        DataError: the examples cannot be read, none can be given passages, or `out` is there.
+        StoreError: there is no collection, or it was built with another embedder.
+    """
+    from phi3kit.dataset.raft import raft
+
+    return raft(settings, Path(out), without=without, force=force)
+
+
+def synth_dataset(settings: Settings, out: str | Path, *, count: int,
+                  force: bool = False) -> SynthReport:
+    """Write up to `count` question/answer pairs about the collection's passages to `out`.
+
+    Raises:
+        DataError: `out` or rows of other settings are there.
+        StoreError: there is no collection, or nothing in it.
+        ModelError: the model cannot be loaded or reached.
+    """
+    from phi3kit.dataset.synth import synth
+
+    return synth(settings, Path(out), count=count, force=force)
+
+
+def finetune(settings: Settings, *, fresh: bool = False, resume: str | Path | None = None,
+             strict: bool = False) -> TrainReport:
     """Train an adapter; an interrupted run goes on, a finished one is reused.
+
+    Args:
+        fresh: throw away what an earlier run with the same inputs left.
+        resume: the run folder that has to go on.
+        strict: stop before training at an example that would be left out or cut, is close to a
+            held-out question or contradicts another.
 
     Raises:
         DataError: the dataset cannot be read, or none of its examples can be used.
         ModelError: the base cannot be loaded or trained.
-        RunError: the loss is not finite, or another process trains the same run.
+        RunError: the loss is not finite, another process trains the same run, or `resume` was
+            made with other settings or data.
     """
     from phi3kit.finetune.train import finetune as work
 
-    return work(settings, fresh=fresh)
+    return work(settings, fresh=fresh, resume=None if resume is None else Path(resume),
+                strict=strict)
+
+
+def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora"), *,
+         gpu: str | None = None, gpu_memory: float | None = None, gpus: int = 1,
+         examples: int | None = None, tokens_per_example: int = 300,
+         price: float | None = None) -> TrainingPlan:
+    """Memory and cards of a training, and its hours and cost, before anything is downloaded.
+
+    Args:
+        settings: `model.name` may also be a size such as "7B"; the rows are those of `finetune`.
+        methods: to plan for.
+        gpu: the name of a card; `gpu_memory`, in GB, is for one without a name here.
+        gpus: how many such cards there are.
+        examples: how many there will be, of `tokens_per_example`; None: those of
+            `finetune.dataset`, if it is set.
+        price: of an hour of a card.
+
+    Raises:
+        ModelError: the model's shape is not known.
+        SettingsError: no such card, or what cannot be planned together.
+        DataError: the dataset cannot be counted.
+    """
+    from phi3kit.finetune.ahead import plan_training
+
+    return plan_training(settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
+                         examples=examples, tokens_per_example=tokens_per_example,
+                         hours=settings.finetune.dataset is not None, price=price)
 
 
 def compare(settings: Settings, *, fresh: bool = False) -> Comparison:
@@ -141,18 +234,20 @@ def compare(settings: Settings, *, fresh: bool = False) -> Comparison:
 
 
 def export(run: str | Path, mine: Settings, *, to: Target = "merged", out: Path | None = None,
-           examples: Path | None = None) -> ExportReport:
+           examples: Path | None = None, weights: Weights = "q8_0") -> ExportReport:
     """Write a trained model for other software, load it again and compare.
 
     Args:
         run: a finished run folder of `finetune`.
         to: "merged", "gguf", "ollama" or "vllm".
         out: the folder to write; None: `<run>/export/<to>`.
-        examples: what its loss is measured on; None: the last ones that it was trained on.
+        examples: what its loss is measured on; None: the run's held-out questions, else the last
+            examples that it was trained on.
+        weights: how GGUF holds matrices: "q8_0", half as large, or "f16".
 
     Raises:
         RunError: no such run, or the loss of the export is too much above the trained model's.
     """
     from phi3kit.export.run import export as room
 
-    return room(mine, Path(run), to=to, out=out, examples=examples)
+    return room(mine, Path(run), to=to, out=out, examples=examples, weights=weights)

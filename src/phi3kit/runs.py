@@ -107,8 +107,8 @@ def read_run(path: Path) -> dict[str, Any]:
     return state
 
 
-def recorded_file(run: Path, state: Mapping[str, Any], name: str) -> Path:
-    """A file that the settings of a run name, found from any folder.
+def recorded_path(run: Path, state: Mapping[str, Any], name: str) -> Path:
+    """A file or folder that the settings of a run name, found from any folder.
 
     A relative name is looked for where the run folder's project is now (it may have been moved),
     then where it was when the run was made, then in the working folder.
@@ -129,7 +129,7 @@ def recorded_file(run: Path, state: Mapping[str, Any], name: str) -> Path:
         projects.append(above[len(root.parts)])
     if state.get("folder"):
         projects.append(Path(str(state["folder"])))
-    return next((found for project in projects if (found := project / given).is_file()), given)
+    return next((found for project in projects if (found := project / given).exists()), given)
 
 
 def _runs_setting(state: Mapping[str, Any]) -> Path:

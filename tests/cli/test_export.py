@@ -46,11 +46,31 @@ def test_the_report_on_the_terminal(run_cli: Cli, finished: Path, project: Path)
     assert (project / file).is_file()
 
 
-def test_dry_run_prints_and_does_nothing(run_cli: Cli, project: Path) -> None:
-    done = run_cli("export", "gone", "--to", "vllm", "--dtype", "float16", "--dry-run",
+def test_dry_run_names_the_runs_model_and_does_nothing(
+    run_cli: Cli, finished: Path, project: Path, tiny_phi3: Path,
+) -> None:
+    done = run_cli("export", str(finished), "--to", "vllm", "--dtype", "float16", "--dry-run",
                    cwd=project)
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{finished}: lora on {tiny_phi3}\n")
     assert 'model.dtype' in done.stdout and '"float16"  (flag)' in done.stdout
+    assert "smollm2" not in done.stdout and not (finished / "export").exists()
+
+
+def test_where_no_folder_can_be_made_is_one_line(
+    run_cli: Cli, finished: Path, project: Path,
+) -> None:
+    for out in ("facts.jsonl/x", "facts.jsonl", "n" * 300):
+        done = run_cli("export", str(finished), "--to", "vllm", "--out", out, cwd=project)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1 and "--out" in done.stderr, done.stderr
+
+
+def test_a_damaged_record_is_one_line(run_cli: Cli, project: Path) -> None:
+    (project / "run.json").write_text('{"kind": "finetune", "status": "complete"}')
+    done = run_cli("export", ".", "--to", "merged", cwd=project)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "damaged" in done.stderr
 
 
 def test_wrong_usage_and_wrong_folder(run_cli: Cli, project: Path) -> None:

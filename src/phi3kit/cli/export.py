@@ -33,8 +33,9 @@ def export(
     out: Annotated[Path | None, typer.Option(help="Folder to write; RUN/export/<to> "
                                                   "otherwise.")] = None,
     examples: Annotated[Path | None, typer.Option(
-        metavar="FILE", help="Measure on these instead of the last that the run was trained "
-                             "on.")] = None,
+        metavar="FILE", help="Measure on these, examples or questions for compare. Otherwise: "
+                             "compare.questions of the run, else the last examples that it was "
+                             "trained on.")] = None,
     weights: Annotated[Held, typer.Option(help="GGUF's matrices: q8_0 is half as "
                                                "large.")] = Held.q8_0,
     dtype: Annotated[str | None, typer.Option(help="Type to merge in: bfloat16, float16, "
@@ -53,7 +54,15 @@ def export(
 
     resolved = settings.load({"model.dtype": dtype})
     if dry_run:
-        printed.show(resolved, "model")
+        from phi3kit.export.source import read_source
+        from phi3kit.report.terminal_answer import plain
+
+        source = read_source(run, resolved.values)
+        typer.echo(f"{plain(str(run))}: {source.method} on {plain(source.base)}")
+        # The model is that of the run.
+        printed.show(resolved, "model", without=(
+            "model.name", "model.revision", "model.quantization", "model.endpoint",
+            "model.endpoint_context"))
         return
     from phi3kit.export.run import export as work
 

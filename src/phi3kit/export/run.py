@@ -17,6 +17,7 @@ from phi3kit.export.measure import (
     LIMIT,
     Examples,
     Measured,
+    doubt,
     encoded,
     measure,
     read_measuring,
@@ -25,7 +26,7 @@ from phi3kit.export.measure import (
 )
 from phi3kit.export.merged import load_unmerged, refuse_whole, write_merged
 from phi3kit.export.source import Source, read_source
-from phi3kit.export.staging import refuse_existing, staged
+from phi3kit.export.staging import refuse_unwritable, staged
 from phi3kit.files import write_atomic, write_json
 from phi3kit.progress import note
 from phi3kit.records import ExportReport, ExportStage, Target, as_json
@@ -50,14 +51,16 @@ def export(settings: Settings, run: Path, *, to: Target, out: Path | None = None
             command that serves the unmerged adapter).
         out: the folder to write; None: `<run>/export/<to>`. vLLM's command is written only
             where a folder is given.
-        examples: what the loss is measured on; None: the last examples of those that the run
-            was trained on.
+        examples: what the loss is measured on, examples or questions for `compare`; None: the
+            held-out questions of the run's settings, else the last of the examples that it was
+            trained on.
         weights: how GGUF holds matrices.
 
     Raises:
         RunError: no finished run of `finetune`; the loss rises beyond the limit; a full disk.
         ModelError: base or adapter cannot be loaded, or the target does not take such a model.
-        DataError: the folder is there already, or there is nothing to measure on.
+        DataError: the folder is there already or cannot be made, or there is nothing to measure
+            on.
     """
     started = time.perf_counter()
     source = read_source(run, settings)
@@ -66,9 +69,9 @@ def export(settings: Settings, run: Path, *, to: Target, out: Path | None = None
     folder = out or run / "export" / to
     writes = to != "vllm" or out is not None
     if writes:
-        refuse_existing(folder)
+        refuse_unwritable(folder)
     rank = vllm.served_rank(source.adapter) if to == "vllm" and source.adapter else None
-    work = _Work(source, read_measuring(examples, source, settings), to)
+    work = _Work(source, read_measuring(examples, source), to)
     work.measure_trained()
     try:
         _write(work, folder if writes else None, weights, rank)
@@ -113,6 +116,7 @@ class _Work:
         stages: what was measured so far.
         last: the newest measurement.
         said: what turned out on the way.
+        doubts: forms whose answers differ more than they should.
     """
 
     source: Source
@@ -122,6 +126,7 @@ class _Work:
     stages: list[ExportStage] = field(default_factory=list)
     last: Measured | None = None
     said: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
     def measure_trained(self) -> None:
         """The model as it was trained, before anything is done to it."""
@@ -140,6 +145,8 @@ class _Work:
         self.stages.append(stage(name, now, self.last))
         self.last = now
         refuse_worse(self.stages)
+        if doubted := doubt(self.stages[-1], len(self.examples.prompts)):
+            self.doubts.append(doubted)
 
     def merge_into(self, folder: Path) -> None:
         """Write the merged model, load it again from there and measure it."""
@@ -162,7 +169,8 @@ def _finish(work: _Work, folder: Path) -> None:
         "run": work.source.run.name, "base": work.source.base, "method": work.source.method,
         "instruction": work.source.instruction, "examples": str(work.examples.file),
         "seen": work.examples.seen, "limit": LIMIT,
-        "stages": [as_json(s) for s in work.stages], "notes": work.said})
+        "stages": [as_json(s) for s in work.stages],
+        "notes": [*work.doubts, *work.examples.notes, *work.said]})
 
 
 def _gguf(work: _Work, folder: Path, weights: Weights) -> None:
@@ -251,7 +259,7 @@ def _command(source: Source, to: Target, folder: Path, rank: int | None) -> str:
 
 
 def _notes(source: Source, work: _Work) -> list[str]:
-    notes = []
+    notes = [*work.doubts, *work.examples.notes]
     if source.method == "qlora":
         change = work.stages[1].loss - work.stages[0].loss
         notes.append(f"trained on the base in 4-bit NF4, and here on its {source.whole.dtype} "

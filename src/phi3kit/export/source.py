@@ -10,7 +10,7 @@ import msgspec
 
 from phi3kit import runs
 from phi3kit.errors import DataError, RunError
-from phi3kit.settings import ModelSettings, Settings
+from phi3kit.settings import ModelSettings, Settings, flatten, keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,12 @@ class Source:
         whole: settings that load the base in 16 or 32 bits, or the model that trained whole.
         adapter: the adapter's folder; None after full fine-tuning.
         instruction: the system message that it was trained with.
-        dataset: the file that it was trained on, if the record tells.
+        dataset: the file that it was trained on, if the record tells; `sha256` is what it had
+            then, and `left_out` the lines of it that were not trained on.
+        questions: the file of held-out questions in its settings, if any.
+        index: what its passages came from, as `Retriever.fingerprint` has it; "" without.
         max_tokens: the longest example that it was trained on.
+        settings: those of the run, with paths that are found from any folder.
     """
 
     run: Path
@@ -37,7 +41,12 @@ class Source:
     adapter: Path | None
     instruction: str
     dataset: Path | None
+    sha256: str
+    left_out: frozenset[int]
+    questions: Path | None
+    index: str
     max_tokens: int
+    settings: Settings
 
 
 def read_source(run: Path, settings: Settings) -> Source:
@@ -47,8 +56,6 @@ def read_source(run: Path, settings: Settings) -> Source:
         RunError: no run of `finetune`, or one that is not finished.
         ModelError: adapter or base are missing.
     """
-    from phi3kit.models.adapters import adapter_folder, trained_as
-
     state = runs.read_run(run)
     if state.get("kind") != "finetune":
         raise RunError("this is no run of finetune", where=str(run),
@@ -56,21 +63,39 @@ def read_source(run: Path, settings: Settings) -> Source:
     if state["status"] != "complete":
         raise RunError("training is not finished", where=str(run),
                        mend=f"Finish it: phi3kit finetune --resume {run}")
-    values, own = _values(state["settings"]), state["inputs"]["finetune"]
+    try:
+        return _source(run, state, settings)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        why = f"no {error} in it" if isinstance(error, KeyError) else error
+        raise RunError(f"its run.json is damaged ({why})", where=str(run),
+                       mend="Train it again with --fresh") from error
+
+
+def _source(run: Path, state: dict[str, Any], settings: Settings) -> Source:
+    from phi3kit.models.adapters import adapter_folder, trained_as
+
+    recorded = _recorded(run, state)
     trained_in = str(state["inputs"]["dtype"])
     method: Literal["lora", "qlora", "full"] = state["result"]["method"]
     adapter = None if method == "full" else adapter_folder(run)
     record = _whole_record(run) if adapter is None else trained_as(adapter)
     name = str(run / "model") if adapter is None else str(record["base"])
     revision = None if adapter is None else record.get("revision")
-    dataset = values.get("finetune.dataset")
     return Source(
         run=run, method=method, base=str(record["base"]),
         trained=_model(settings, name, revision, trained_in,
                        "nf4" if method == "qlora" else "none"),
         whole=_model(settings, name, revision, _written_type(settings, name, revision), "none"),
         adapter=adapter, instruction=str(record.get("instruction") or ""),
-        dataset=Path(dataset) if dataset else None, max_tokens=int(own["max_tokens"]))
+        dataset=_path(recorded.finetune.dataset), sha256=str(state["inputs"]["dataset"]),
+        left_out=frozenset(int(skipped["where"].rpartition(":")[2])
+                           for skipped in state["result"]["skipped"]),
+        questions=_path(recorded.compare.questions), index=str(state["inputs"].get("index", "")),
+        max_tokens=int(state["inputs"]["finetune"]["max_tokens"]), settings=recorded)
+
+
+def _path(name: str | None) -> Path | None:
+    return Path(name) if name else None
 
 
 def _model(settings: Settings, name: str, revision: str | None, dtype: str,
@@ -88,13 +113,24 @@ def _written_type(settings: Settings, name: str, revision: str | None) -> str:
     return stored_dtype(name, revision) if wanted == "auto" else wanted
 
 
-def _values(recorded: dict[str, Any]) -> dict[str, Any]:
-    """Dotted key to value, from either form in which run.json keeps settings."""
-    from phi3kit.settings import flatten
+def _recorded(run: Path, state: dict[str, Any]) -> Settings:
+    """The settings of the run, from either form in which run.json keeps them.
 
-    if "values" in recorded:
-        return flatten(recorded["values"])
-    return {key: entry["value"] for key, entry in recorded.items()}
+    Keys that no longer are keys are left out.
+    """
+    kept = state["settings"]
+    values = flatten(kept["values"]) if "values" in kept else {
+        key: entry["value"] for key, entry in kept.items()}
+    tree: dict[str, Any] = {}
+    for key in keys():
+        if key in values:
+            section, _, name = key.rpartition(".")
+            (tree.setdefault(section, {}) if section else tree)[name] = values[key]
+    for section, name in (("finetune", "dataset"), ("compare", "questions"), ("ingest", "store")):
+        given = tree.get(section, {}).get(name)
+        if given and "://" not in given:
+            tree[section][name] = str(runs.recorded_path(run, state, given))
+    return msgspec.convert(tree, Settings)
 
 
 def _whole_record(run: Path) -> dict[str, Any]:

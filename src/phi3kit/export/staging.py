@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,26 @@ def refuse_existing(out: Path) -> None:
     if out.exists():
         raise DataError("is there already", where=str(out),
                         mend="Remove it, or write elsewhere with --out")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Stop before anything is loaded when the target is there, or cannot be made.
+
+    Raises:
+        DataError: names it.
+    """
+    try:
+        refuse_existing(out)
+        above = next(parent for parent in out.absolute().parents if parent.exists())
+    except OSError as error:
+        raise DataError(f"no folder can have this name ({error.strerror})", where=str(out)[:200],
+                        mend="Give another --out") from error
+    if not above.is_dir():
+        raise DataError(f"{above} is a file, and no folder can be made in it", where=str(out),
+                        mend="Give another --out")
+    if not os.access(above, os.W_OK):
+        raise DataError(f"{above} cannot be written to", where=str(out),
+                        mend="Give another --out, or the right to write there")
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def _settings(path: Path, state: Mapping[str, Any]) -> Settings:
             (tree.setdefault(section, {}) if section else tree)[name] = entry["value"]
     dataset = tree.get("finetune", {}).get("dataset")
     if dataset:
-        tree["finetune"]["dataset"] = str(runs.recorded_file(path, state, dataset))
+        tree["finetune"]["dataset"] = str(runs.recorded_path(path, state, dataset))
     return msgspec.convert(tree, Settings)
 
 

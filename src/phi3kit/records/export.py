@@ -36,7 +36,8 @@ class ExportReport:
         out: the folder that was written; "" where nothing was.
         run: the run folder that it comes from; `method` is how that was trained.
         examples: number of examples that the losses are over, from the file `measured_on`.
-        seen: whether the model was trained on those examples.
+        seen: whether the model was trained on one of those examples; None where its training
+            data are gone or have changed, so that nothing tells.
         prompts: how many of them were answered as well.
         stages: the model as trained first, the export, loaded again, last.
         limit: how far, in nats, the last loss may be above the first.
@@ -51,7 +52,7 @@ class ExportReport:
     base: str
     method: Literal["lora", "qlora", "full"]
     measured_on: str
-    seen: bool
+    seen: bool | None
     examples: int
     prompts: int
     stages: tuple[ExportStage, ...]

@@ -15,7 +15,8 @@ def print_export(report: ExportReport) -> None:
 def export_lines(report: ExportReport) -> list[str]:
     """The lines of `print_export`, without making names fit for a terminal."""
     width = max(len(s.name) for s in report.stages)
-    seen = "trained on" if report.seen else "not trained on"
+    seen = {True: "trained on", False: "not trained on",
+            None: "trained on or not: its training data are gone or changed"}[report.seen]
     lines = [
         f"exported  {report.run} to {report.target}",
         f"  base      {report.base} ({report.method})",
