@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,68 @@ def test_finetune_strict_stops_before_it_trains(run_cli, tiny_phi3, tmp_path):
     assert len(list(tmp_path.rglob("adapter"))) == 1
 
 
-def test_mistakes_are_one_line(run_cli):
-    for args, why in ((["check"], "no dataset"), (["check", "absent.jsonl"], "no such file"),
-                      (["synth", "--out", "a", "--count", "1"], "ingest")):
+def test_strict_stops_at_leaks_conflicts_and_cuts_too(run_cli, tiny_phi3, tmp_path):
+    ok = {"question": "Who opens the gate?", "answer": "me"}
+    write(tmp_path / "q.jsonl", [{"id": "q", "question": "Who checks the seal of lock four?"}])
+    for row, said in (({"question": "Who checks the seal of the lock four?", "answer": "me"},
+                       "1 are close to a held-out question"),
+                      ({**ok, "answer": "nobody"}, "2 have the prompt of another"),
+                      ({"question": "Who? " * 400, "answer": "me"}, "1 are longer than 512")):
+        write(tmp_path / "t.jsonl", [ok, row])
+        args = ("t.jsonl", "--questions", "q.jsonl", "--model", str(tiny_phi3))
+        assert run_cli("dataset", "check", *args).returncode == 0
+        assert run_cli("dataset", "check", *args, "--strict").returncode == 1
+        (tmp_path / "phi3kit.yaml").write_text("compare: {questions: q.jsonl}\n")
+        done = run_cli("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--strict")
+        assert done.returncode == 1 and said in done.stderr.splitlines()[-1]
+        assert not list(tmp_path.rglob("adapter"))
+
+
+def test_control_tokens_in_the_texts_are_counted(run_cli, tiny_phi3, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"},
+                                 {"question": "What is <|end|>?", "answer": "a token"}])
+    done = run_cli("dataset", "check", "t.jsonl", "--model", str(tiny_phi3))
+    assert "1 hold control tokens" in done.stdout and "t.jsonl:2" in done.stdout
+    trained = run_cli("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3),
+                      "--epochs", "1", "--json")
+    assert json.loads(trained.stdout)["data"]["control"] == 1
+    assert "1 hold control tokens" in trained.stderr
+
+
+def test_split_succeeds_as_check_does_where_a_line_is_left_out(run_cli, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": f"What is {n}?", "answer": "x"} for n in "abcdef"],
+          tail="{oops\n")
+    done = run_cli("dataset", "split", "t.jsonl", "--out", "cut")
+    assert done.returncode == 0 and "Left out: 1" in done.stdout and "t.jsonl:7" in done.stdout
+    assert (tmp_path / "cut" / "train.jsonl").is_file()
+
+
+def test_a_model_that_is_not_there_is_told_from_one_without_a_template(run_cli, tiny_phi3,
+                                                                       tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"}])
+    wrong = run_cli("dataset", "check", "t.jsonl", "--model", "phi3-mini")
+    assert wrong.returncode == 1 and "Did you mean 'phi-3-mini'?" in wrong.stderr
+    bare = shutil.copytree(tiny_phi3, tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    without = run_cli("dataset", "check", "t.jsonl", "--model", str(bare))
+    assert without.returncode == 1 and "no chat template" in without.stderr
+    assert "instruct" in without.stderr and without.stderr.count("\n") == 1
+    (bare / "tokenizer.json").unlink()
+    (bare / "tokenizer_config.json").unlink()
+    away = run_cli("dataset", "check", "t.jsonl", "--model", str(bare))
+    assert away.returncode == 0 and "give its folder with --model" in away.stdout
+
+
+def test_mistakes_are_one_line(run_cli, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": f"What is {n}?", "answer": "x"} for n in "abcdef"])
+    for args, code, why in ((["check"], 2, "no dataset"),
+                            (["check", "absent.jsonl"], 1, "no such file"),
+                            (["check", "t.jsonl", "--questions", "absent.jsonl"], 1,
+                             "absent.jsonl: the held-out questions cannot be read"),
+                            (["split", "t.jsonl", "--out", "t.jsonl"], 1, "cannot be written"),
+                            (["synth", "--out", "a", "--count", "1"], 1, "ingest")):
         done = run_cli("dataset", *args)
-        assert done.returncode == 1 and why in done.stderr and done.stderr.count("\n") == 1
+        assert done.returncode == code and why in done.stderr and done.stderr.count("\n") == 1
     assert run_cli("dataset", "split", "x.jsonl").returncode == 2  # --out is missing
 
 

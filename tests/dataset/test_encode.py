@@ -145,3 +145,17 @@ def test_a_long_chat_loses_its_oldest_exchanges(phi: Any) -> None:
 def test_an_answer_that_does_not_fit_is_refused(phi: Any) -> None:
     with pytest.raises(DataError, match="the answer does not fit into 32 tokens"):
         encode(phi, chat("Who?", "keeper " * 100), stops(phi), 32)
+
+
+def test_an_answer_of_weight_0_is_shown_and_not_trained(phi: Any) -> None:
+    messages = chat("Who?", "the lock keeper", "And when?", "every seven days")
+    whole = encode(phi, messages, stops(phi), 512)
+    messages[1]["weight"] = 0
+    encoded = encode(phi, messages, stops(phi), 512)
+    assert encoded.input_ids == whole.input_ids
+    assert trained(phi, encoded.labels) == "every seven days<|end|>"
+    messages[1]["weight"], messages[3]["weight"] = 1, 0
+    assert trained(phi, encode(phi, messages, stops(phi), 512).labels) == "the lock keeper<|end|>"
+    # Cut to what carries no loss, it would be trained on nothing.
+    with pytest.raises(DataError, match="answers of weight 1 do not fit"):
+        encode(phi, messages, stops(phi), len(whole.input_ids) - 1)

@@ -50,10 +50,10 @@ def test_every_row_is_trained_stops_and_begins_once(tokenizer: Any, question: st
     trained = [label for label in row.labels if label != IGNORED]
     assert len(row.input_ids) <= limit
     assert len(trained) >= 2  # something said, and the end of it
-    # The end of the turn is trained, once; nothing inside the answer stops it, and padding
-    # with EOS therefore never hides in what is trained.
+    # The end of the turn is trained, once; nothing inside the answer stops it, and no token
+    # that is trained is the one for padding.
     assert trained[-1] in stops and not set(trained[:-1]) & set(stops)
-    assert tokenizer.pad_token_id not in trained[:-1]
+    assert tokenizer.pad_token_id not in trained
     starts = tokenizer("a", add_special_tokens=True)["input_ids"]
     if starts[0] == tokenizer.bos_token_id:
         assert row.input_ids.count(tokenizer.bos_token_id) == 1

@@ -35,7 +35,8 @@ def check(
         "--base", help="Also ask the model which answers it gives already; it is loaded for "
                        "that.")] = False,
     strict: Annotated[bool, typer.Option(
-        "--strict", help="Exit code 1 when an example would be left out.")] = False,
+        "--strict", help="Exit code 1 when an example would be left out or cut, is close to a "
+                         "held-out question or contradicts another.")] = False,
     as_json: _Json = False,
     dry: _Dry = False,
 ) -> None:
@@ -54,7 +55,9 @@ def check(
         from phi3kit.report import terminal_dataset
 
         terminal_dataset.print_check(found)
-    if not found.examples or (strict and found.skipped):
+    cut = found.lengths is not None and found.lengths.cut
+    if not found.examples or (strict and (
+            found.skipped or found.leaks or found.conflicts or cut)):
         raise typer.Exit(1)
 
 
@@ -85,8 +88,6 @@ def split(
         from phi3kit.report import terminal_dataset
 
         terminal_dataset.print_split(report)
-    if report.skipped:
-        raise typer.Exit(1)
 
 
 @app.command()

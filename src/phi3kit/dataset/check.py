@@ -14,7 +14,7 @@ from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
 from phi3kit.dataset.leakage import find_leaks
 from phi3kit.dataset.pairs import Pair, as_pair, same_key
 from phi3kit.dataset.prompts import chats, with_passages
-from phi3kit.errors import SettingsError
+from phi3kit.errors import ModelError, SettingsError
 from phi3kit.records import Conflict, DatasetCheck, Failure, KnownAnswers, Message, Repeat
 from phi3kit.settings import Settings
 
@@ -31,7 +31,8 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     Raises:
         SettingsError: no dataset is named.
         DataError: the file cannot be read, or holds no examples in a known format.
-        ModelError: `base`, and the model cannot be loaded; or its template cannot be trained on.
+        ModelError: no such model, or `base` and it cannot be loaded; or its template cannot be
+            trained on.
     """
     path, data_questions = named_files(settings)
     data = read_examples(path)
@@ -42,8 +43,8 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     tokenizer, limit = _tokenizer(settings)
     measured = lengths.Measured((), ())
     if tokenizer is None:
-        notes.append(f"the tokenizer of {settings.model.name} is not here: lengths, cuts and "
-                     "masks are not known")
+        notes.append(f"the tokenizer of {settings.model.name} is not here, so lengths, cuts and "
+                     "masks are not known: download the model, or give its folder with --model")
     else:
         measured = lengths.measure(tokenizer, kept, messages, limit, where=str(path))
     too_long = {failure.where for failure in measured.too_long}
@@ -57,7 +58,9 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         questions=len(questions), leaks=find_leaks(data.examples, questions),
         labels=label_balance(kept),
         masks=lengths.pictures(tokenizer, measured, PICTURES),
-        known=_known(settings, trained) if base else None, notes=tuple(notes))
+        known=_known(settings, trained) if base else None, notes=tuple(notes),
+        control=() if tokenizer is None else tuple(
+            kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)))
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:
@@ -110,10 +113,18 @@ def _notes(settings: Settings, kept: Sequence[Example], questions: Path | None,
 
 
 def _tokenizer(settings: Settings) -> tuple[Any, int]:
-    """The model's tokenizer, if it is here, and the longest example in tokens."""
-    from phi3kit.models.tokenizer import local_tokenizer
+    """The model's tokenizer, if it is here, and the longest example in tokens.
 
-    tokenizer = local_tokenizer(settings.model)
+    Raises:
+        ModelError: there is no such model, or it has no chat template.
+    """
+    from phi3kit.models.tokenizer import any_tokenizer
+
+    # What a server calls its model tells nothing of a tokenizer here.
+    tokenizer = any_tokenizer(settings.model) if settings.model.endpoint is None else None
+    if tokenizer is not None and not tokenizer.chat_template:
+        raise ModelError("the model has no chat template, so nothing can be trained on it",
+                         where=settings.model.name, mend="Use an instruct or chat version of it")
     # Tokenizers that name no limit have one of 1e30.
     own = getattr(tokenizer, "model_max_length", None) or settings.finetune.max_tokens
     return tokenizer, int(min(settings.finetune.max_tokens, own))

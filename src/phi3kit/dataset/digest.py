@@ -42,7 +42,8 @@ def digest(settings: Settings, examples: Sequence[Example], chats: Sequence[Sequ
         lengths=lengths.of_rows(tokenizer, chats, rows, limit, settings.model.name),
         copies=len(again) - near, near_copies=near, conflicts=len(conflicts(examples)),
         questions=len(asked), leaks=find_leaks(examples, asked),
-        labels=label_balance(examples))
+        labels=label_balance(examples),
+        control=len(lengths.with_control_tokens(tokenizer, chats)))
 
 
 def digest_lines(found: DataDigest) -> list[str]:
@@ -59,11 +60,33 @@ def digest_lines(found: DataDigest) -> list[str]:
         given_away = len({leak.line for leak in found.leaks})
         lines.append(f"{given_away:,} share 13 words in a row with held-out questions, or ask "
                      "nearly the same")
+    if found.control:
+        lines.append(f"{found.control:,} hold control tokens of the model, which are broken up")
     for labels in found.labels:
         most, least = max(labels.counts.values()), min(labels.counts.values())
         lines.append(f"{len(labels.counts)} labels{f' of {labels.kind}' if labels.kind else ''}, "
                      f"the most frequent {most:,} times, the rarest {least:,}")
     return lines
+
+
+def refuse_findings(found: DataDigest | None, *, where: str) -> None:
+    """Stop when an example gives a question away, contradicts another, or loses its start.
+
+    Args:
+        found: None where nobody looked, as in runs of before that was recorded.
+
+    Raises:
+        DataError: says how many do what.
+    """
+    said = [] if found is None else [f"{count:,} {what}" for count, what in (
+        (len({leak.line for leak in found.leaks}), "are close to a held-out question"),
+        (found.conflicts, "have the prompt of another and a different answer"),
+        (found.lengths.cut, f"are longer than {found.lengths.limit:,} tokens and are cut"))
+        if count]
+    if said:
+        raise DataError(f"of the examples {', '.join(said)}", where=where,
+                        mend="Mend them (phi3kit dataset check shows which), or leave out "
+                             "--strict")
 
 
 def refuse_left_out(failures: Sequence[Failure]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from phi3kit.dataset.examples import is_trained
 from phi3kit.errors import DataError, ModelError
 from phi3kit.models.chat import render
 from phi3kit.records import Message
@@ -22,7 +23,7 @@ class Encoded:
     Attributes:
         input_ids: token ids of the whole chat.
         labels: the same ids where the token is trained (each answer and the token that ends
-            its turn), `IGNORED` elsewhere.
+            its turn, but for answers of weight 0), `IGNORED` elsewhere.
         cut: whether the start of the prompt had to go.
     """
 
@@ -62,6 +63,9 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
                             "question", mend="Raise finetune.max_tokens or shorten the answer")
         shorter = cut
         encoded = _encode(tokenizer, shorter, stop_ids)
+        if not encoded.trained:
+            raise DataError(f"the answers of weight 1 do not fit into {max_tokens} tokens with "
+                            "what follows them", mend="Raise finetune.max_tokens")
         if len(encoded.input_ids) <= max_tokens:
             return Encoded(encoded.input_ids, encoded.labels, cut=True)
 
@@ -69,6 +73,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
 def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]) -> Encoded:
     full = render(tokenizer, messages, generation=False)
     starts: list[int] = []
+    taught: list[bool] = []
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
             prefix = render(tokenizer, messages[:index], generation=True)
@@ -77,6 +82,7 @@ def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]
                                  "training than in serving", where=str(tokenizer.name_or_path),
                                  mend="Use a model whose template only adds to the chat")
             starts.append(len(prefix))
+            taught.append(is_trained(message))
     pieces = _pieces(tokenizer, full, starts)
     ids, labels = list(pieces[0]), [IGNORED] * len(pieces[0])
     for number, piece in enumerate(pieces[1:], start=1):
@@ -93,7 +99,8 @@ def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]
             raise DataError("its tokenizer has no token for any character of the answer",
                             mend="Write the answer in characters that the model knows")
         ids += piece
-        labels += [*piece[:answer], *[IGNORED] * (len(piece) - answer)]
+        trained = answer if taught[number - 1] else 0
+        labels += [*piece[:trained], *[IGNORED] * (len(piece) - trained)]
     return Encoded(tuple(ids), tuple(labels))
 
 

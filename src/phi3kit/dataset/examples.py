@@ -26,7 +26,8 @@ class Example:
     """A chat that ends with the answer to learn.
 
     Attributes:
-        messages: at most one system message, first; then user and assistant in turn.
+        messages: at most one system message, first; then user and assistant in turn. Of the
+            assistant's at least one is trained.
         line: 1-based line in the file, where the example begins.
         source_ids: documents that the answer comes from, as the file names them in
             `source_ids`, `source` or `metadata`.
@@ -88,7 +89,11 @@ def read_examples(path: Path) -> Examples:
     formats = [_detect(r.value) for r in records]
     counted = Counter(name for name in formats if name)
     if not counted:
-        raise DataError(*_unknown(records, failures), where=str(path), mend=_KNOWN)
+        if failures and not any(isinstance(r.value, Mapping) for r in records):
+            raise DataError(f"no usable example; the first: {failures[0].why}",
+                            where=failures[0].where)
+        raise DataError(_unknown(records), where=str(path),
+                        mend=_inside(records) or _KNOWN)
     chosen = counted.most_common(1)[0][0]
     examples: list[Example] = []
     for record, name in zip(records, formats, strict=True):
@@ -110,14 +115,21 @@ def read_examples(path: Path) -> Examples:
     return Examples(chosen, tuple(examples), tuple(failures), sha256_file(path))
 
 
-def _unknown(records: Sequence[Record], failures: Sequence[Failure]) -> tuple[str]:
+def _unknown(records: Sequence[Record]) -> str:
     for record in records:
         if isinstance(record.value, Mapping):
             return (f"no known example format (line {record.line} has the fields: "
-                    f"{', '.join(map(str, record.value)) or 'none'})",)
-    if failures:
-        return (f"no usable example; the first: {failures[0].why}",)
-    return ("no examples in it",)
+                    f"{', '.join(map(str, record.value)) or 'none'})")
+    return "no examples in it"
+
+
+def _inside(records: Sequence[Record]) -> str | None:
+    """What to do with a file that is one object around the list of examples."""
+    if len(records) == 1 and isinstance(records[0].value, Mapping):
+        for name, value in records[0].value.items():
+            if isinstance(value, list) and value and isinstance(value[0], Mapping):
+                return f"Write the list under '{name}' alone: [{{…}}, {{…}}]"
+    return None
 
 
 def _example(record: Record, name: str) -> Example:
@@ -148,6 +160,11 @@ def _sources(value: Mapping[str, Any]) -> Sequence[str]:
     ) if isinstance(metadata, Mapping) else ()
 
 
+def is_trained(turn: Message) -> bool:
+    """Whether an assistant's turn carries loss."""
+    return turn.get("weight", 1) != 0
+
+
 def _check(turns: Turns) -> None:
     """Refuse what no chat template takes or what would teach nothing."""
     chat = turns[1:] if turns and turns[0]["role"] == "system" else turns
@@ -161,6 +178,9 @@ def _check(turns: Turns) -> None:
         if not turn["content"].strip():
             what = "answer" if wanted == "assistant" else "question"
             raise _Bad(f"{wanted}: empty {what}. Fill it in or remove the example")
+    if len(chat) > 1 and not any(is_trained(turn) for turn in chat[1::2]):
+        raise _Bad("weight: every answer has the weight 0. Give one the weight 1, or remove the "
+                   "example")
     if len(chat) % 2:
         raise _Bad("assistant: the answer is missing. End with the assistant's turn")
 
@@ -252,7 +272,13 @@ def _chat(items: Any, field: str, role: str, content: str, roles: Mapping[str, s
         text = item.get(content)
         if not isinstance(text, str):
             raise _Bad(f"{field}: turn {number} has no text in '{content}'. Fill it in")
-        turns.append({"role": roles[said.lower()], "content": text})
+        turn: Message = {"role": roles[said.lower()], "content": text}
+        # OpenAI's chat format: an answer of weight 0 is context, and not to be learned.
+        if turn["role"] == "assistant" and item.get("weight") is not None:
+            if item["weight"] not in (0, 1):
+                raise _Bad(f"{field}: turn {number} has the weight {item['weight']!r}. Use 0 or 1")
+            turn["weight"] = int(item["weight"])
+        turns.append(turn)
     return turns
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from phi3kit.dataset.examples import Example
+from phi3kit.errors import DataError
 from phi3kit.records import Failure
 
 _APART = re.compile(r"[\W_]+")
@@ -28,11 +29,20 @@ def read_held_out(path: Path | None) -> tuple[HeldOut, ...]:
     """The questions of a JSON Lines file; none without one.
 
     Lines that are no questions are passed over: `compare`, whose file it is, reports them.
+
+    Raises:
+        DataError: a file is named and cannot be read. A wrong name must not switch off the
+            search for what gives questions away.
     """
-    if path is None or not path.is_file():
+    if path is None:
         return ()
     found: list[HeldOut] = []
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError as error:
+        raise DataError(f"the held-out questions cannot be read ({error.strerror})",
+                        where=str(path), mend="Set compare.questions (or --questions) to their "
+                        "file, or leave it out to train without looking for them") from error
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             record = json.loads(line)
@@ -45,7 +55,11 @@ def read_held_out(path: Path | None) -> tuple[HeldOut, ...]:
 
 
 def held_out(path: Path | None) -> dict[str, str]:
-    """Normalised question to where it stands ("questions.jsonl:12"); empty without a file."""
+    """Normalised question to where it stands ("questions.jsonl:12"); empty without a file.
+
+    Raises:
+        DataError: as `read_held_out`.
+    """
     found: dict[str, str] = {}
     for item in read_held_out(path):
         found.setdefault(normalise(item.question), item.where)

@@ -12,7 +12,7 @@ from typing import Any
 from phi3kit.dataset.encode import IGNORED, Encoded, encode
 from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError
-from phi3kit.models.chat import render, stop_token_ids
+from phi3kit.models.chat import neutralise, render, stop_token_ids
 from phi3kit.records import Failure, Lengths, MaskPicture, Message, Span
 
 
@@ -52,6 +52,12 @@ def measure(tokenizer: Any, examples: Sequence[Example], chats: Sequence[Sequenc
             continue
         rows.append((example.line, _whole(tokenizer, chat, row), row))
     return Measured(tuple(rows), tuple(too_long))
+
+
+def with_control_tokens(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[int]:
+    """Places of the chats that hold control tokens of the model, which `render` breaks up."""
+    return [at for at, chat in enumerate(chats)
+            if any(neutralise(tokenizer, turn["content"]) != turn["content"] for turn in chat)]
 
 
 def stop_ids(tokenizer: Any) -> list[int]:

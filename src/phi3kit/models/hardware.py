@@ -23,7 +23,7 @@ def pick_device(wanted: str) -> str:
         return "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"
     if not present.get(wanted, False):
         raise ModelError(f"no {wanted} device here", where="model.device",
-                         mend="Use --device auto; `phi3kit doctor` shows what is here")
+                         mend="Set model.device to auto; `phi3kit doctor` shows what is here")
     return wanted
 
 

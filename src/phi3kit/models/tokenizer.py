@@ -11,22 +11,35 @@ from phi3kit.settings import ModelSettings
 
 
 def local_tokenizer(settings: ModelSettings) -> Any | None:
+    """The tokenizer that would put a chat as the model is shown it; the hub is not asked.
+
+    Returns:
+        None where there is none: as `any_tokenizer`, a bare size, or a tokenizer without a chat
+        template.
+    """
+    try:
+        found = any_tokenizer(settings)
+    except ModelError:
+        return None
+    return found if found is not None and found.chat_template else None
+
+
+def any_tokenizer(settings: ModelSettings) -> Any | None:
     """The tokenizer of the packaged model, a folder, or a cached hub model; the hub is not asked.
 
     Returns:
-        None where there is none: a bare size, a model that was never downloaded, a folder that
-        holds a config.json alone, or a tokenizer without a chat template.
+        None where there is none: a model that was never downloaded, or a folder that holds a
+        config.json alone.
+
+    Raises:
+        ModelError: as `resolve_base`.
     """
-    try:
-        base, revision = resolve_base(settings.name, settings.revision)
-    except ModelError:
-        return None
+    base, revision = resolve_base(settings.name, settings.revision)
     from transformers import AutoTokenizer
 
     hush()
     try:
-        found = AutoTokenizer.from_pretrained(base, revision=revision, local_files_only=True,
-                                              trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(base, revision=revision, local_files_only=True,
+                                             trust_remote_code=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError):
         return None  # transformers says "not here" and "damaged" in all these ways
-    return found if found.chat_template else None

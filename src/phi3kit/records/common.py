@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 Option = Literal["base", "rag", "finetune", "both"]
 OPTIONS: tuple[Option, ...] = ("base", "rag", "finetune", "both")
@@ -19,10 +19,14 @@ diagnostic: they tell why."""
 
 
 class Message(TypedDict):
-    """One turn of a chat: `role` is system, user or assistant."""
+    """One turn of a chat: `role` is system, user or assistant.
+
+    An assistant's turn of `weight` 0 is shown in training and carries no loss.
+    """
 
     role: str
     content: str
+    weight: NotRequired[int]
 
 
 def as_json(record: Any) -> Any:

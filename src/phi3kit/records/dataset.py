@@ -150,6 +150,8 @@ class DatasetCheck:
         questions: held-out questions that leakage was looked for with.
         known: None unless the base was asked.
         notes: what could not be checked, and why.
+        control: lines of examples whose texts hold control tokens of the model, such as
+            "<|end|>": they are trained and served broken up, as the plain text that they are.
     """
 
     source: str
@@ -165,6 +167,7 @@ class DatasetCheck:
     masks: tuple[MaskPicture, ...]
     known: KnownAnswers | None = None
     notes: tuple[str, ...] = ()
+    control: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ class DataDigest:
         conflicts: examples with the prompt of another one and a different answer.
         questions: held-out questions that leakage was looked for with.
         leaks: what is left of it: examples that ask a held-out question are not trained on.
+        control: examples whose texts hold control tokens of the model, which are broken up.
     """
 
     examples: int
@@ -187,6 +191,7 @@ class DataDigest:
     questions: int
     leaks: tuple[Leak, ...]
     labels: tuple[LabelCounts, ...]
+    control: int = 0
 
 
 @dataclass(frozen=True, slots=True)

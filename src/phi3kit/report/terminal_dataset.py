@@ -65,6 +65,9 @@ def check_lines(check: DatasetCheck) -> list[str]:
                         for kind in ("exact", "13-gram", "near"))
         lines.append(_row("leakage", f"{how}, against {check.questions:,} held-out questions"))
     lines += [_row("labels", _balance(found)) for found in check.labels]
+    if check.control:
+        lines.append(_row("control", f"{len(check.control):,} hold control tokens of the model, "
+                                     "which are broken up"))
     known = check.known
     if known is not None:
         share = len(known.lines) / known.asked if known.asked else 0.0
@@ -144,6 +147,7 @@ def _findings(check: DatasetCheck) -> list[str]:
                           for r in check.repeats]),
         *_some("Conflicts", [f"{at}{c.line} has the prompt of line {c.other} and a different "
                              "answer" for c in check.conflicts]),
+        *_some("Control tokens", [f"{at}{line}" for line in check.control]),
         *_some("Answered by the base already", [f"{at}{line}" for line in (
             check.known.lines if check.known else ())]),
     ]

@@ -60,6 +60,7 @@ def _data(found: DataDigest) -> list[str]:
         (found.copies, "exact copies"), (found.near_copies, "near copies"),
         (found.conflicts, "with another's prompt and a different answer"),
         (len({leak.line for leak in found.leaks}), "close to a held-out question"),
+        (found.control, "with control tokens, broken up"),
         (found.lengths.cut, f"cut to {found.lengths.limit:,} tokens")) if count]
     return [_row("data", ", ".join(said) + ": phi3kit dataset check shows which")] if said else []
 
