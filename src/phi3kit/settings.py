@@ -187,7 +187,8 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "then carries the layers over the network twice per micro-batch. The result is the "
         "same."))] = False
     seed: Annotated[int, Meta(ge=0, description=(
-        "Same seed, same data, same machine: same adapter."))] = 0
+        "Same seed, same data, same machine: same adapter. Trainings with several seeds tell "
+        "how much of a score is luck (compare.more_adapters)."))] = 0
     report_to: Annotated[Literal["none", "tensorboard", "wandb", "mlflow"], Meta(description=(
         "A tracker that gets each step's loss too, beside metrics.jsonl; its package has to be "
         "installed. wandb and mlflow may send the figures to a server."))] = "none"
@@ -206,6 +207,12 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     adapter_rag: Annotated[str | None, Meta(description=(
         "Run folder of an adapter that was tuned with passages: both answers with it, and "
         "bolted-on with ask.adapter. null: ask.adapter serves finetune and both."))] = None
+    more_adapters: Annotated[tuple[str, ...], Meta(description=(
+        "Run folders of the same training as ask.adapter with other seeds (finetune.seed): each "
+        "answers all questions too, and how much a seed changes is in the intervals. Two or more "
+        "of them tell something; each takes as long as the first."))] = ()
+    more_adapters_rag: Annotated[tuple[str, ...], Meta(description=(
+        "The same for compare.adapter_rag."))] = ()
     shots: Annotated[int, Meta(ge=1, le=64, description=(
         "Training examples in each prompt of few-shot, those nearest to the question. More "
         "show more and cost prompt tokens; small models lose the thread."))] = 4

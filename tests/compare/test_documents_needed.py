@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
-from phi3kit.compare.results import row_of
+from phi3kit.compare.results import row_of, score
 from phi3kit.compare.rows import RowFile
 from phi3kit.records import Answer, Question
 
@@ -21,3 +22,13 @@ def test_a_row_counts_the_documents_that_its_question_names(
     RowFile(tmp_path / "rows.jsonl").append([row])
     assert [found.documents for found in RowFile(tmp_path / "rows.jsonl").rows.values()] == [
         len(sources)]
+
+
+def test_a_row_that_was_kept_without_the_count_gets_it_when_it_is_scored() -> None:
+    question = Question("q1", "Which?", ("yes",), ("a.md", "b.md"), kind="label")
+    row = row_of("base", question, ANSWER)
+    kept = dataclasses.replace(row, documents=1, kind="", cluster="q1", gold=())
+    scored, = score([kept], [question])
+    assert (scored.documents, scored.kind, scored.cluster, scored.gold) == (
+        2, "label", "a.md", ("yes",))
+    assert scored.output == row.output

@@ -118,6 +118,12 @@ def readers_read(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return asked
 
 
+def conditions(run: Path) -> dict[str, object]:
+    """What the arms of a run shared."""
+    found: dict[str, object] = json.loads((run / "conditions.json").read_text())
+    return found
+
+
 def measured(found: Comparison) -> Freshness:
     assert found.freshness is not None
     return found.freshness
@@ -176,19 +182,24 @@ def test_only_the_copy_is_opened(stored: Settings, readers_read: Asked,
         return connect(site)
 
     monkeypatch.setattr(store, "connect", spy)
-    assert room.measure_freshness(prepare(stored), run) is not None
+    assert room.measure_freshness(prepare(stored), run, conditions(run)) is not None
     assert opened
     assert all(run in site.parents for site in opened)
 
 
 @pytest.mark.model
-def test_a_collection_that_changed_since_is_refused(stored: Settings, readers_read: Asked) -> None:
+def test_other_conditions_and_a_changed_collection_are_refused(
+        stored: Settings, readers_read: Asked) -> None:
     run = Path(compare(stored).run)
     (run / "freshness.json").unlink()
+    readers_read.clear()
+    with pytest.raises(RunError, match="'base' would run with another checkpoint"):
+        room.measure_freshness(prepare(stored), run, {**conditions(run), "checkpoint": "other"})
+    assert readers_read == []
     Path("docs/winch.md").write_text("The winch needs marine grease number four. Daily.")
     ingest(stored)
     with pytest.raises(RunError, match="not the one that the arms answered from"):
-        room.measure_freshness(prepare(stored), run)
+        room.measure_freshness(prepare(stored), run, conditions(run))
     assert not list(run.glob(".freshness-*"))
 
 

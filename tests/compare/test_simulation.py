@@ -36,6 +36,17 @@ def test_equal_arms_are_seldom_told_apart(bench: ModuleType) -> None:
     assert found["coverage of a mean"] >= 0.87
 
 
+def test_a_lucky_seed_is_no_better_arm(bench: ModuleType) -> None:
+    """Without the seeds' part, far more than 1 in 20 equal arms are told apart."""
+    few = bench.same_arms_with_seeds("token F1", 20, 10, 150, resamples=1000)
+    assert few["false positives"] <= 0.08
+    assert few["coverage of the difference"] >= 0.92
+    more = bench.same_arms_with_seeds("token F1", 100, 30, 150, resamples=1000)
+    assert more["false positives"] <= 0.11
+    assert more["coverage of a mean"] >= 0.89
+    assert more[bench.WITHOUT] >= 0.15
+
+
 @pytest.mark.parametrize("number", range(7))
 def test_a_known_outcome_is_found_or_left_open(bench: ModuleType, number: int) -> None:
     found = bench.verdicts(bench.CASES[number], seeds=5, resamples=1000)
@@ -58,6 +69,18 @@ def test_errors_are_as_rare_as_they_should_be(bench: ModuleType, kind: str, ques
     for what, share in found.items():
         low, high = bench.aim(kind, questions, what)
         assert low <= share <= high, (what, share)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("questions", "documents"), [(20, 10), (100, 30)])
+@pytest.mark.parametrize("kind", ["token F1", "yes/no"])
+def test_errors_with_seeds_are_no_more_often_than_said(bench: ModuleType, kind: str,
+                                                       questions: int, documents: int) -> None:
+    found = bench.same_arms_with_seeds(kind, questions, documents, 2000)
+    for what, (low, high) in bench.SEED_AIMS.items():
+        assert low <= found[what] <= high, (what, found[what])
+    assert found[bench.WITHOUT] > 1.25 * 0.05
 
 
 @pytest.mark.slow

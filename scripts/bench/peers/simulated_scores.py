@@ -17,6 +17,8 @@ from phi3kit.records import OPTIONS, Option, Row
 
 # Shares of the latent variance: documents, an arm on a document, the question.
 DOCUMENT, ARM_ON_DOCUMENT = 0.2, 0.2
+# And of an arm that was trained: its seed, the same for all questions, and its seed on a question.
+SEED, SEED_ON_QUESTION = 0.2, 0.1
 ZEROS, ONES = 0.4, 0.15  # of token F1, as the packaged model's answers have them
 
 Values = np.ndarray
@@ -52,6 +54,25 @@ def latent(documents: np.ndarray, arms: int, rng: np.random.Generator) -> Values
     total = (np.sqrt(DOCUMENT) * document + np.sqrt(ARM_ON_DOCUMENT) * arm_on_document
              + np.sqrt(1 - DOCUMENT - ARM_ON_DOCUMENT) * own)
     return np.asarray(stats.norm.cdf(total))
+
+
+def latent_with_seeds(documents: np.ndarray, seeds: int,
+                      rng: np.random.Generator) -> tuple[Values, Values]:
+    """Quantiles of an arm without training [questions], and of one by seed [seeds, questions].
+
+    Over documents, questions and seeds each is uniform on 0 to 1: the arms are equally good, and
+    a seed makes one of them better or worse by luck.
+    """
+    count = int(documents.max()) + 1
+    document = np.sqrt(DOCUMENT) * rng.normal(size=count)[documents]
+    plain, trained = (document + np.sqrt(ARM_ON_DOCUMENT) * rng.normal(size=count)[documents]
+                      for _ in range(2))
+    own = 1 - DOCUMENT - ARM_ON_DOCUMENT
+    plain = plain + np.sqrt(own) * rng.normal(size=len(documents))
+    trained = (trained + np.sqrt(own - SEED - SEED_ON_QUESTION) * rng.normal(size=len(documents))
+               + np.sqrt(SEED) * rng.normal(size=(seeds, 1))
+               + np.sqrt(SEED_ON_QUESTION) * rng.normal(size=(seeds, len(documents))))
+    return np.asarray(stats.norm.cdf(plain)), np.asarray(stats.norm.cdf(trained))
 
 
 @dataclass(frozen=True)

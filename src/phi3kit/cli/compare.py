@@ -18,10 +18,13 @@ def compare(
     questions: Annotated[str | None, typer.Option(
         help="Held-out questions, JSON Lines: id, question, answers, source_ids, answerable, "
              "kind, format, terms.")] = None,
-    adapter: Annotated[str | None, typer.Option(
-        help="Run folder of finetune; the arms finetune and both answer with it.")] = None,
-    adapter_rag: Annotated[str | None, typer.Option(
-        help="Run folder of an adapter tuned with passages, for both.")] = None,
+    adapter: Annotated[list[str] | None, typer.Option(
+        metavar="RUN", help="Run folder of finetune; the arms finetune and both answer with it. "
+        "Repeated, for the same training with other seeds: how much a seed changes is counted "
+        "in.")] = None,
+    adapter_rag: Annotated[list[str] | None, typer.Option(
+        metavar="RUN", help="Run folder of an adapter tuned with passages, for both; repeated as "
+        "--adapter.")] = None,
     arms: Annotated[str | None, typer.Option(
         help="Which of base,rag,finetune,both to run, and of few-shot,oracle-rag,"
              "full-context,bolted-on, which cannot win and tell why.")] = None,
@@ -75,10 +78,12 @@ def compare(
     --gate, the gates.
     """
     resolved = settings.load({
-        "compare.questions": questions, "ask.adapter": adapter, "compare.arms": _names(arms),
+        "compare.questions": questions, **_runs("ask.adapter", "compare.more_adapters", adapter),
+        **_runs("compare.adapter_rag", "compare.more_adapters_rag", adapter_rag),
+        "compare.arms": _names(arms),
         "compare.general_questions": general_questions, "compare.judge": judge,
         "compare.freshness": freshness, "compare.learning_curve": _sizes(learning_curve),
-        "compare.judge_model": judge_model, "compare.adapter_rag": adapter_rag,
+        "compare.judge_model": judge_model,
         "model.endpoint": generator,
         "compare.metric": metric, "compare.weights": _weights(weights),
         "compare.gate": gate or None,
@@ -93,6 +98,11 @@ def compare(
 
     advice = read_prediction(prediction) if prediction else None
     show(work(resolved.values, resolved, fresh=fresh, advice=advice), json_wanted=as_json_)
+
+
+def _runs(first: str, more: str, given: list[str] | None) -> dict[str, object]:
+    """The flag names all of them: those that the file has beside the first do not stay."""
+    return {first: given[0], more: given[1:]} if given else {}
 
 
 def _names(arms: str | None) -> list[str] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi3kit.compare.arms import READS
+from phi3kit.compare.seeds import shifts
 from phi3kit.compare.statistics import Method
 from phi3kit.records import Comparison, Criterion, Row
 
@@ -66,6 +67,7 @@ def measure(comparison: Comparison, wanted: Sequence[Criterion], method: Method)
     documents; an answer without citations has 0, and so has an option that reads nothing.
     freshness is how often a fact that was edited after training is answered as it is now.
 
+    Draws of quality draw the training seeds too, where there are several (`seeds.shifts`).
     A month's costs are taken as they are. Freshness was measured on other questions: its
     draws are normal with the standard error that its interval tells.
     """
@@ -144,10 +146,19 @@ def _mean(table: _Table, values: Any, counts: Any, among: Any = None) -> Any:
     return np.divide(total, number, out=np.zeros_like(total), where=number > 0)
 
 
+def _as_seen(counts: Any) -> bool:
+    """Each document once: this is no draw."""
+    return len(counts) == 1 and bool((counts == 1).all())
+
+
 def _quality(comparison: Comparison, tables: Sequence[_Table], counts: Any, rng: Any) -> Any:
     import numpy as np
 
-    return np.stack([_mean(table, table.worth, counts) for table in tables], axis=1)
+    found = np.stack([_mean(table, table.worth, counts) for table in tables], axis=1)
+    if not comparison.seeds or _as_seen(counts):
+        return found
+    return found + shifts(comparison.seeds, [table.arm for table in tables],
+                          comparison.verdict.metric, len(counts), rng)
 
 
 def _latency(comparison: Comparison, tables: Sequence[_Table], counts: Any, rng: Any) -> Any:
@@ -208,7 +219,7 @@ def _freshness(comparison: Comparison, tables: Sequence[_Table], counts: Any, rn
     found = [updated[table.arm] for table in tables]  # type: ignore[index]
     sure = 2 * stats.norm.isf((1 - comparison.confidence) / 2)
     means = np.array([each.mean for each in found])
-    if len(counts) == 1 and (counts == 1).all():  # as seen
+    if _as_seen(counts):
         return means[None, :]
     errors = np.array([(each.high - each.low) / sure for each in found])
     drawn = means + errors * rng.standard_normal((len(counts), len(found)))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from phi3kit.compare.seeds import Part, parts
 from phi3kit.compare.statistics import Method, interval
-from phi3kit.records import Arm, Diagnosis, Interval, Option, Row
+from phi3kit.records import Arm, Diagnosis, Interval, Option, Row, TrainingSeeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,8 @@ _TESTS = (
 _UNCLEAR = "{names}: {arm} against {against}, which these questions do not tell apart."
 
 
-def diagnose(rows: Sequence[Row], metric: str, method: Method) -> tuple[Diagnosis, ...]:
+def diagnose(rows: Sequence[Row], metric: str, method: Method,
+             seeds: Sequence[TrainingSeeds] = ()) -> tuple[Diagnosis, ...]:
     """What each diagnostic arm in `rows` tells, one finding for each arm that it is held against.
 
     A finding needs an interval of the paired difference that leaves out zero; the intervals
@@ -73,15 +75,17 @@ def diagnose(rows: Sequence[Row], metric: str, method: Method) -> tuple[Diagnosi
     for row in rows:
         worth.setdefault(row.arm, {})[row.question_id] = row.metrics[metric]
     cluster = {row.question_id: row.cluster for row in rows}
-    return tuple(_diagnosis(test, worth, cluster, method) for test in _TESTS
+    return tuple(_diagnosis(test, worth, cluster, method, parts(seeds, [
+        (test.arm, metric, 1.0), (test.against, metric, -1.0)])) for test in _TESTS
                  if test.arm in worth and test.against in worth)
 
 
 def _diagnosis(test: _Test, worth: Mapping[str, Mapping[str, float]],
-               cluster: Mapping[str, str], method: Method) -> Diagnosis:
+               cluster: Mapping[str, str], method: Method,
+               seeds: Sequence[Part]) -> Diagnosis:
     own, other = worth[test.arm], worth[test.against]
     seen = interval([(cluster[key], own[key] - other[key]) for key in own], method,
-                    bounds=(-1.0, 1.0))
+                    bounds=(-1.0, 1.0), seeds=seeds)
     finding, sentence = _reading(test, seen)
     figures = {"arm": f"{_mean(own):.2f}", "against": f"{_mean(other):.2f}",
                "gap": f"{abs(seen.mean):.2f}", "names": f"{test.arm} and {test.against}"}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-from phi3kit.compare.statistics import Method, interval, sign_flip_p
+from phi3kit.compare.seeds import parts
+from phi3kit.compare.statistics import Method, interval, paired_p
 from phi3kit.compare.verdict import spread
-from phi3kit.records import OPTIONS, Effect, Interval, Row
+from phi3kit.records import OPTIONS, Effect, Interval, Option, Row, TrainingSeeds
 
 _Name = Literal["retrieval", "tuning", "interaction"]
 _Scores = Mapping[str, float]
@@ -22,7 +23,8 @@ _CONTRASTS: tuple[tuple[_Name, Callable[[_Scores], float], float], ...] = (
 )
 
 
-def effects(rows: Sequence[Row], metric: str, method: Method) -> tuple[Effect, ...]:
+def effects(rows: Sequence[Row], metric: str, method: Method,
+            seeds: Sequence[TrainingSeeds] = ()) -> tuple[Effect, ...]:
     """The two main effects and the interaction, paired by question, clustered by document.
 
     They explain the verdict and do not decide it, so that their p-values are not adjusted.
@@ -31,6 +33,7 @@ def effects(rows: Sequence[Row], metric: str, method: Method) -> tuple[Effect, .
         rows: of every arm; each option that ran has the same questions.
         metric: the deciding metric, which every row has.
         method: level, resamples and seed.
+        seeds: of the arms that answered with several.
 
     Returns:
         Retrieval, tuning and interaction; nothing unless all four options ran.
@@ -46,10 +49,16 @@ def effects(rows: Sequence[Row], metric: str, method: Method) -> tuple[Effect, .
     found = []
     for name, contrast, limit in _CONTRASTS:
         values = [(cluster[key], contrast(each)) for key, each in scores.items()]
-        p = sign_flip_p(values, method)
-        difference = interval(values, method, bounds=(-limit, limit))
+        added = parts(seeds, [(arm, metric, _weight(contrast, arm)) for arm in OPTIONS])
+        p = paired_p(values, method, added)
+        difference = interval(values, method, bounds=(-limit, limit), seeds=added)
         found.append(Effect(name, difference, p, _sentence(name, difference, p, method)))
     return tuple(found)
+
+
+def _weight(contrast: Callable[[_Scores], float], arm: Option) -> float:
+    """What an arm's score counts in a contrast."""
+    return contrast({option: float(option == arm) for option in OPTIONS})
 
 
 def _sentence(name: _Name, seen: Interval, p: float, method: Method) -> str:

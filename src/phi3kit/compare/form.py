@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from phi3kit.compare.seeds import parts
 from phi3kit.compare.statistics import Method, interval
-from phi3kit.records import FormShare, Interval, Option, Row
+from phi3kit.records import FormShare, Interval, Option, Row, TrainingSeeds
 
 _TUNED: tuple[Option, ...] = ("finetune", "both")
 _UNTUNED: tuple[Option, ...] = ("base", "rag")
 _NEEDED = ("token_f1", "span_f1", "contains")
 
 
-def form_shares(rows: Sequence[Row], method: Method) -> tuple[FormShare, ...]:
+def form_shares(rows: Sequence[Row], method: Method,
+                seeds: Sequence[TrainingSeeds] = ()) -> tuple[FormShare, ...]:
     """For each tuned arm against each untuned one, the part of its lead that is form.
 
     Token F1 counts the words around a right answer against it. `overlap.span_f1` forgives
@@ -24,19 +26,21 @@ def form_shares(rows: Sequence[Row], method: Method) -> tuple[FormShare, ...]:
     for row in rows:
         if all(name in row.metrics for name in _NEEDED):
             arms.setdefault(row.arm, {})[row.question_id] = row
-    return tuple(_share(a, b, arms[a], arms[b], method)
+    return tuple(_share(a, b, arms[a], arms[b], method, seeds)
                  for a in _TUNED for b in _UNTUNED if a in arms and b in arms)
 
 
 def _share(a: Option, b: Option, own: Mapping[str, Row], other: Mapping[str, Row],
-           method: Method) -> FormShare:
+           method: Method, seeds: Sequence[TrainingSeeds]) -> FormShare:
     def over(*names: str) -> Interval:
         """The first measure's difference, less that of the second if there is one."""
         signs = (1, -1)
         return interval([(own[key].cluster, sum(
             sign * (own[key].metrics[name] - other[key].metrics[name])
             for sign, name in zip(signs, names, strict=False))) for key in own],
-            method, bounds=(-1.0, 1.0))
+            method, bounds=(-1.0, 1.0), seeds=parts(seeds, [
+                (arm, name, side * sign) for name, sign in zip(names, signs, strict=False)
+                for arm, side in ((a, 1.0), (b, -1.0))]))
 
     lead, rest, inside = (over(name) for name in _NEEDED)
     form = over("token_f1", "span_f1")

@@ -13,11 +13,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from phi3kit.compare.arms import answer, contestants, open_bench
+from phi3kit.compare.arms import (
+    answer,
+    assert_same,
+    conditions,
+    contestants,
+    open_bench,
+)
 from phi3kit.compare.edits import Edits, choose
 from phi3kit.compare.kept import FRESHNESS, read_kept
 from phi3kit.compare.leakage import training_run
@@ -43,20 +49,23 @@ _COPY = ".freshness-"
 _ROWS = "freshness.jsonl"
 
 
-def measure_freshness(task: Task, run: Path) -> Freshness | None:
+def measure_freshness(task: Task, run: Path,
+                      shared: Mapping[str, Any]) -> Freshness | None:
     """Measure it and write it into the run folder; None where it is not wanted, or cannot be.
 
     Answers are saved as they are made, with the edits' hash in freshness.json: an interrupted
-    measurement goes on, and other edits are asked about anew.
+    measurement goes on, and other edits are asked about anew. An arm with several training
+    seeds answers with its first adapter.
 
     Args:
         task: its settings say how many facts are edited.
         run: the run folder.
+        shared: the conditions that the arms had.
 
     Raises:
         StoreError, ModelError: the copy or the model cannot be opened.
-        RunError: the collection was changed since the arms answered, or saved answers are
-            damaged.
+        RunError: the collection was changed since the arms answered, other conditions than
+            they had, or saved answers that are damaged.
     """
     wanted = task.settings.compare
     if not wanted.freshness:
@@ -84,7 +93,7 @@ def measure_freshness(task: Task, run: Path) -> Freshness | None:
     if not took or any(sheet.missing().values()):
         with _copied(task.settings, run) as (settings, folder):
             took = _ingested(settings, edits, folder / "documents")
-            _ask(task, settings, sheet)
+            _ask(task, settings, sheet, shared)
     found = freshness_of(
         sheet.rows(), edits.facts, contestants(task.arms),
         Method(wanted.confidence, wanted.resamples, wanted.seed),
@@ -138,16 +147,21 @@ def _key(edits: Edits) -> str:
     return sha256_bytes(json.dumps([what, dict(edits.texts)], sort_keys=True).encode())[:12]
 
 
-def _ask(task: Task, settings: Settings, sheet: Sheet) -> None:
-    """Ask the arms what they were not asked yet."""
-    left = {arm: questions for arm, questions in sheet.missing().items() if questions}
+def _ask(task: Task, settings: Settings, sheet: Sheet, shared: Mapping[str, Any]) -> None:
+    """Ask the arms what they were not asked yet.
+
+    The index alone may differ from that of the arms before: it holds the changed documents.
+    """
+    left = {turn: questions for turn, questions in sheet.missing().items() if questions}
     if not left:
         return
     bench = open_bench(settings, sheet.arms, sheet.questions, task.adapters.by_arm)
-    for arm, questions in left.items():
+    for (arm, seed), questions in left.items():
+        now = {**conditions(bench, settings), "index": shared.get("index")}
+        assert_same(now, shared, arm)
         with bar(f"answering: {sheet.name}{arm}", len(questions)) as advance:
             answer(bench, arm, [question.question for question in questions],
-                   sheet.keeper(arm, questions, advance))
+                   sheet.keeper((arm, seed), questions, advance))
 
 
 @contextlib.contextmanager

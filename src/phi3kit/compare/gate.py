@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from phi3kit.compare.metrics import METRICS
+from phi3kit.compare.seeds import parts
 from phi3kit.compare.sets import MACRO_F1
 from phi3kit.compare.statistics import Method, interval
 from phi3kit.errors import SettingsError
@@ -145,7 +146,8 @@ def _value(comparison: Comparison, condition: Condition, method: Method) -> Inte
     if not pairs:
         raise SettingsError(f"no question has {condition.metric} for both arms",
                             where=f'--gate "{condition.text}"', mend="Take another metric")
-    return interval(pairs, method, bounds=(-1.0, 1.0))
+    return interval(pairs, method, bounds=(-1.0, 1.0), seeds=parts(comparison.seeds, [
+        (condition.arm, condition.metric, 1.0), (condition.other, condition.metric, -1.0)]))
 
 
 def _by_question(comparison: Comparison, arm: Arm,

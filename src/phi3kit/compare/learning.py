@@ -54,9 +54,12 @@ def measure_learning(task: Task, rows: Sequence[Row], run: Path,
                      shared: Mapping[str, Any]) -> LearningCurve | None:
     """Train, ask, and write the curve into the run folder; None where none is wanted.
 
+    An arm with several training seeds has the curve of its first one.
+
     Args:
         task: its settings say how many examples the subsets have.
-        rows: scored answers of all arms: those with all examples are each curve's last point.
+        rows: scored answers of all arms, of the first seed: those with all examples are each
+            curve's last point.
         run: the run folder; answers of every size are saved in it as they are made.
         shared: the conditions that the arms had.
 
@@ -124,12 +127,13 @@ def _ask(task: Task, sizes: Sequence[_Size], shared: Mapping[str, Any]) -> None:
     arms = tuple(dict.fromkeys(arm for size in left for arm in size.sheet.arms))
     bench = open_bench(task.settings, arms, task.questions, {arms[0]: left[0].adapter})
     for size in left:
-        (arm, questions), = size.sheet.missing().items()
+        (turn, questions), = size.sheet.missing().items()
+        arm, _ = turn
         bench.adapters = {arm: size.adapter}
         assert_same(_with_index(conditions(bench, task.settings), shared), shared, arm)
         with bar(f"answering: {size.sheet.name}{arm}", len(questions)) as advance:
             answer(bench, arm, [question.question for question in questions],
-                   size.sheet.keeper(arm, questions, advance))
+                   size.sheet.keeper(turn, questions, advance))
 
 
 def _with_index(now: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:

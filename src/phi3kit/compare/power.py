@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phi3kit.advise.sample_size import POWER
+from phi3kit.compare.seeds import shifts
 from phi3kit.compare.statistics import Method
-from phi3kit.compare.verdict import between, documents_needed, reach, standard_error
-from phi3kit.records import ArmSummary, Detectable, Difference, Row
+from phi3kit.compare.verdict import (
+    between,
+    documents_needed,
+    reach,
+    reach_with_seeds,
+    standard_error,
+)
+from phi3kit.records import ArmSummary, Detectable, Difference, Row, TrainingSeeds
 
 # Numbers held at once while resampling; it bounds memory (16 MB) and changes no result.
 _AT_ONCE = 2_000_000
@@ -15,9 +22,9 @@ _AT_ONCE = 2_000_000
 _SAME = 1e-9
 
 
-def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str,
-                method: Method) -> dict[str, float]:
-    """How often each arm has the highest mean when the documents are drawn again.
+def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str, method: Method,
+                seeds: Sequence[TrainingSeeds] = ()) -> dict[str, float]:
+    """How often each arm has the highest mean when documents, and training seeds, are drawn again.
 
     One draw of documents serves all arms, so that what they share cancels out; a tie is shared
     among those that tie. It is no p-value: with few documents it is surer than it should be.
@@ -27,6 +34,7 @@ def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str,
         arms: those among which the best is sought.
         metric: the deciding metric, which every row has.
         method: resamples and seed.
+        seeds: of the arms that answered with several; see `seeds.shifts`.
 
     Returns:
         Share of draws by arm, summing to 1; empty for fewer than two documents.
@@ -37,9 +45,10 @@ def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str,
                  enumerate(dict.fromkeys(row.cluster for row in rows if row.arm in arms))}
     if len(documents) < 2:
         return {}
-    sums = np.zeros((len(documents), len(arms)))
+    sums, counts = np.zeros((len(documents), len(arms))), np.zeros(len(documents))
     for row in rows:
         if row.arm in arms:
+            counts[documents[row.cluster]] += row.arm == arms[0]
             sums[documents[row.cluster], arms.index(row.arm)] += row.metrics[metric]
     # All arms have the same questions, so that the highest sum is the highest mean.
     draw, wins = np.random.default_rng(method.seed), np.zeros(len(arms))
@@ -48,6 +57,8 @@ def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str,
     for start in range(0, method.resamples, at_once):
         times = draw.multinomial(len(documents), even, min(at_once, method.resamples - start))
         totals = times @ sums
+        if seeds:
+            totals += (times @ counts)[:, None] * shifts(seeds, arms, metric, len(times), draw)
         top = totals >= totals.max(axis=1, keepdims=True) - _SAME
         wins += (top / top.sum(axis=1, keepdims=True)).sum(axis=0)
     return {arm: float(share) for arm, share in zip(arms, wins / method.resamples, strict=True)}
@@ -59,7 +70,8 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
 
     d = (t_level + t_power) · SE with clusters - 1 degrees of freedom (Bloom 1995, Minimum
     Detectable Effects, Evaluation Review 19:547), two-sided, at the strictest level of Holm's
-    procedure over all pairs; SE is the clustered one behind the observed interval.
+    procedure over all pairs; SE is the clustered one behind the observed interval. Where training
+    seeds add to it, see `verdict.reach_with_seeds`.
 
     Args:
         arms: two or more, with their means on `metric`.
@@ -75,7 +87,10 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
     best, second = sorted(arms, key=lambda arm: -arm.metrics[metric].mean)[:2]
     if clusters < documents_needed(len(found), confidence):
         return Detectable(best.arm, second.arm, None, POWER)
-    error = standard_error(between(best.arm, second.arm, found).difference,
-                           clusters=clusters, confidence=confidence)
-    least = reach(clusters, pairs=len(found), confidence=confidence) * error
+    pair = between(best.arm, second.arm, found)
+    if pair.spread is not None:
+        least = reach_with_seeds(pair.spread, clusters, pairs=len(found), confidence=confidence)
+    else:
+        error = standard_error(pair.difference, clusters=clusters, confidence=confidence)
+        least = reach(clusters, pairs=len(found), confidence=confidence) * error
     return Detectable(best.arm, second.arm, least if least > _SAME else None, POWER)

@@ -21,12 +21,12 @@ class RowFile:
     again.
 
     Attributes:
-        rows: the rows so far, by (arm, question id).
+        rows: the rows so far, by (arm, seed, question id).
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.rows: dict[tuple[str, str], Row] = {}
+        self.rows: dict[tuple[str, int, str], Row] = {}
         if not path.exists():
             return
         data = path.read_bytes()
@@ -34,7 +34,7 @@ class RowFile:
         if len(whole) < len(data):
             os.truncate(path, len(whole))
         for row in _parse(whole, path):
-            self.rows.setdefault((row.arm, row.question_id), row)
+            self.rows.setdefault(_key(row), row)
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows and see that they are on disk before returning."""
@@ -43,14 +43,18 @@ class RowFile:
             out.write(_lines(fresh))
             out.flush()
             os.fsync(out.fileno())
-        self.rows.update({(row.arm, row.question_id): row for row in fresh})
+        self.rows.update({_key(row): row for row in fresh})
 
     def rewrite(self, rows: Iterable[Row]) -> None:
         """Put `rows` in the place of those that they are, first and in this order."""
-        given = {(row.arm, row.question_id): row for row in rows}
+        given = {_key(row): row for row in rows}
         others = {key: row for key, row in self.rows.items() if key not in given}
         self.rows = given | others
         write_atomic(self._path, _lines(self.rows.values()))
+
+
+def _key(row: Row) -> tuple[str, int, str]:
+    return row.arm, row.seed, row.question_id
 
 
 def _lines(rows: Iterable[Row]) -> str:

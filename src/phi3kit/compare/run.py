@@ -32,7 +32,8 @@ from phi3kit.compare.losses import loss_curves
 from phi3kit.compare.metrics import SIMILARITY
 from phi3kit.compare.results import analyse, load_comparison, save
 from phi3kit.compare.revised import with_revised
-from phi3kit.compare.sheets import Sheet, general_sheet, held_out_sheet
+from phi3kit.compare.seeds import averaged
+from phi3kit.compare.sheets import Sheet, Turn, general_sheet, held_out_sheet
 from phi3kit.compare.similarity import open_embedder, with_similarity
 from phi3kit.compare.statistics import Method
 from phi3kit.compare.subsets import curves
@@ -41,7 +42,7 @@ from phi3kit.compare.usage import Meter
 from phi3kit.errors import Phi3kitError, RunError
 from phi3kit.files import write_json
 from phi3kit.progress import bar, note
-from phi3kit.records import Comparison, Freshness, LearningCurve, Row
+from phi3kit.records import Arm, Comparison, Freshness, LearningCurve, Row
 from phi3kit.settings import Resolved, Settings
 
 __all__ = ["compare", "load_comparison"]
@@ -97,7 +98,7 @@ def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
 def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
          started: float) -> Comparison:
     held_out, general = held_out_sheet(task, run.path), general_sheet(task, run.path)
-    wanted = len(task.arms) * len(task.questions)
+    wanted = len(held_out.turns()) * len(task.questions)
     reused = wanted - sum(map(len, held_out.missing().values()))
     if reused:
         note(f"{run.path}: {reused} of {wanted} answers are there already")
@@ -111,17 +112,20 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
             raise
     rows = held_out.rescored(_with_similarity(task, held_out.rows()))
     chosen = task.settings.compare
-    judged = judge(task.settings, rows, contestants(task.arms), run.path,
+    # What is looked at beside the scores is the adapter that `ask` answers with.
+    of_first = averaged(rows)
+    judged = judge(task.settings, of_first, contestants(task.arms), run.path,
                    Method(chosen.confidence, chosen.resamples, chosen.seed))
     comparison = analyse(
         rows, task.arms, chosen, run=run.path, advice=advice, judged=judged,
         conditions=_read_conditions(run.path) or {}, notes=task.adapters.notes,
-        general=general.rescored(general.rows()) if general else ())
+        general=general.rescored(general.rows()) if general else (),
+        adapters=task.adapters.hashes())
     comparison = dataclasses.replace(comparison, loss=loss_curves(task.adapters.by_arm))
     save(comparison)
     comparison = with_revised(with_choice(dataclasses.replace(
-        comparison, costs=measure_costs(task, rows, run.path), freshness=_fresh(task, run),
-        learning=_learned(task, rows, run))))
+        comparison, costs=measure_costs(task, of_first, run.path),
+        freshness=_fresh(task, run), learning=_learned(task, rows, run))))
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)
@@ -129,7 +133,7 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
 
 def _fresh(task: Task, run: runs.Run) -> Freshness | None:
     try:
-        return measure_freshness(task, run.path)
+        return measure_freshness(task, run.path, _read_conditions(run.path) or {})
     except Phi3kitError as error:
         run.fail(str(error))
         raise
@@ -137,7 +141,8 @@ def _fresh(task: Task, run: runs.Run) -> Freshness | None:
 
 def _learned(task: Task, rows: Sequence[Row], run: runs.Run) -> LearningCurve | None:
     try:
-        return measure_learning(task, rows, run.path, _read_conditions(run.path) or {})
+        first = [row for row in rows if row.seed == 0]
+        return measure_learning(task, first, run.path, _read_conditions(run.path) or {})
     except Phi3kitError as error:
         run.fail(str(error))
         raise
@@ -157,8 +162,8 @@ def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
         bench = _open(task)
     meter.of(bench)
     shared = _read_conditions(run.path)
-    for arm in ordered([arm for sheet in sheets for arm in sheet.arms]):
-        left = [(sheet, sheet.missing().get(arm)) for sheet in sheets]
+    for arm, seed in _turns(sheets):
+        left = [(sheet, sheet.missing().get((arm, seed))) for sheet in sheets]
         if not any(questions for _, questions in left):
             continue
         now = conditions(bench, task.settings)
@@ -166,12 +171,27 @@ def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
             shared = now
             write_json(run.path / _CONDITIONS, shared)
         assert_same(now, shared, arm)
+        bench.adapters = task.adapters.of_seed(seed)
         for sheet, questions in left:
             if questions:
-                with (bar(f"answering: {sheet.name}{arm}", len(questions)) as advance,
+                with (bar(f"answering: {sheet.name}{arm}{_which(sheet, arm, seed)}",
+                          len(questions)) as advance,
                       meter.watch(f"{sheet.name}{arm}", advance) as counted):
                     answer(bench, arm, [question.question for question in questions],
-                           sheet.keeper(arm, questions, counted))
+                           sheet.keeper((arm, seed), questions, counted))
+
+
+def _turns(sheets: Sequence[Sheet]) -> list[Turn]:
+    """Every arm with each of its seeds, in the order of the arms."""
+    turns = {turn for sheet in sheets for turn in sheet.turns()}
+    return [(arm, seed) for arm in ordered([arm for arm, _ in turns])
+            for seed in sorted(seed for other, seed in turns if other == arm)]
+
+
+def _which(sheet: Sheet, arm: Arm, seed: int) -> str:
+    """Which of an arm's adapters answers, where it has several."""
+    count = sheet.seeds.get(arm, 1)
+    return f", adapter {seed + 1} of {count}" if count > 1 else ""
 
 
 def _open(task: Task) -> Bench:

@@ -18,28 +18,42 @@ from phi3kit.records import Answer, Arm, Question, Row
 from phi3kit.shipped import shipped
 
 SHIPPED = "shipped"
+# An arm, and which of its adapters answers.
+Turn = tuple[Arm, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """Which arms answer which questions, and the file that keeps their answers."""
+    """Which arms answer which questions, and the file that keeps their answers.
+
+    Attributes:
+        seeds: adapters by arm, where there are several: each answers every question.
+    """
 
     name: str
     arms: tuple[Arm, ...]
     questions: tuple[Question, ...]
     file: RowFile
     formats: Formats = field(default_factory=dict)
+    seeds: Mapping[Arm, int] = field(default_factory=dict)
 
-    def missing(self) -> Mapping[Arm, list[Question]]:
+    def turns(self) -> list[Turn]:
+        """Every arm with each of its seeds, in order."""
+        return [(arm, seed) for arm in self.arms for seed in range(self.seeds.get(arm, 1))]
+
+    def missing(self) -> Mapping[Turn, list[Question]]:
         """What is still to be asked."""
-        return {arm: [q for q in self.questions if (arm, q.id) not in self.file.rows]
-                for arm in self.arms}
+        return {(arm, seed): [q for q in self.questions
+                              if (arm, seed, q.id) not in self.file.rows]
+                for arm, seed in self.turns()}
 
-    def keeper(self, arm: Arm, questions: Sequence[Question],
+    def keeper(self, turn: Turn, questions: Sequence[Question],
                advance: Advance) -> Callable[[list[int], list[Answer]], None]:
         """What puts answers to `questions`, told by their indices, into the file."""
+        arm, seed = turn
+
         def keep(indices: list[int], answers: list[Answer]) -> None:
-            rows = [row_of(arm, questions[i], found)
+            rows = [row_of(arm, questions[i], found, seed)
                     for i, found in zip(indices, answers, strict=True)]
             self.file.append(score(rows, self.questions, self.formats))
             advance(len(rows))
@@ -47,8 +61,8 @@ class Sheet:
         return keep
 
     def rows(self) -> list[Row]:
-        """Every answer, by arm and question."""
-        return [self.file.rows[arm, question.id] for arm in self.arms
+        """Every answer, by arm, seed and question."""
+        return [self.file.rows[arm, seed, question.id] for arm, seed in self.turns()
                 for question in self.questions]
 
     def rescored(self, rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -60,7 +74,8 @@ class Sheet:
 
 def held_out_sheet(task: Task, run: Path) -> Sheet:
     """The held-out questions, for every arm."""
-    return Sheet("", task.arms, task.questions, RowFile(run / ROWS), task.formats)
+    return Sheet("", task.arms, task.questions, RowFile(run / ROWS), task.formats,
+                 task.adapters.seeds())
 
 
 def general_sheet(task: Task, run: Path) -> Sheet | None:
@@ -78,4 +93,4 @@ def general_sheet(task: Task, run: Path) -> Sheet | None:
     questions = read_questions(path)
     arms: tuple[Arm, ...] = tuple(dict.fromkeys(("base", *contestants(task.arms))))
     file = RowFile(run / f"general-{sha256_file(path)[:12]}.jsonl")
-    return Sheet("general questions, ", arms, questions, file)
+    return Sheet("general questions, ", arms, questions, file, seeds=task.adapters.seeds())

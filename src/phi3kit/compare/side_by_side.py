@@ -11,7 +11,8 @@ from typing import Any
 from phi3kit.compare.differing import differing
 from phi3kit.compare.metrics import METRICS
 from phi3kit.compare.results import load_comparison
-from phi3kit.compare.statistics import Method, interval, sign_flip_p
+from phi3kit.compare.seeds import Part, parts
+from phi3kit.compare.statistics import Method, interval, paired_p
 from phi3kit.errors import RunError
 from phi3kit.records import (
     ARMS,
@@ -25,6 +26,7 @@ from phi3kit.records import (
     SetRun,
     Shift,
     SideBySide,
+    TrainingSeeds,
 )
 from phi3kit.runs import read_run
 from phi3kit.settings import CompareSettings
@@ -82,7 +84,7 @@ def side_by_side(comparisons: Sequence[Comparison],
         metric=metric, confidence=first.confidence,
         arms=_arms(comparisons, rows, metric, method),
         overlaps=tuple(overlaps),
-        differences=_differences(rows, metric, method),
+        differences=_differences(rows, metric, method, [each.seeds for each in comparisons]),
         differing=differing(comparisons, states),
         notes=tuple(_notes(comparisons, metric)))
 
@@ -139,7 +141,8 @@ def _mean(arm: str, comparison: Comparison, rows: Mapping[str, Row] | None, metr
         for summary in (*comparison.arms, *comparison.diagnostics):
             if summary.arm == arm and metric in summary.metrics:
                 return summary.metrics[metric]
-    return interval([(row.cluster, row.metrics[metric]) for row in rows.values()], method)
+    return interval([(row.cluster, row.metrics[metric]) for row in rows.values()], method,
+                    seeds=parts(comparison.seeds, [(arm, metric, 1.0)]))
 
 
 def _identity(row: Row) -> tuple[object, ...]:
@@ -159,16 +162,25 @@ def _overlap(label: str, first: _Rows, other: _Rows) -> Overlap:
                    only_here=len(after.keys() - before.keys()))
 
 
-def _differences(rows: Sequence[_Rows], metric: str,
-                 method: Method) -> tuple[RunDifference, ...]:
+def _differences(rows: Sequence[_Rows], metric: str, method: Method,
+                 seeds: Sequence[Sequence[TrainingSeeds]]) -> tuple[RunDifference, ...]:
     """Each arm of each other run minus that of the first, on the questions that both have."""
     found = []
-    for label, other in zip(_LABELS[1:], rows[1:], strict=False):
+    for label, other, own in zip(_LABELS[1:], rows[1:], seeds[1:], strict=False):
         for arm in ARMS:
             pairs = _pairs(rows[0].get(arm, {}), other.get(arm, {}))
             if pairs:
-                found.append(_difference(arm, label, pairs, metric, method))
+                found.append(_difference(arm, label, pairs, metric, method,
+                                         _apart(arm, metric, seeds[0], own)))
     return _adjusted(found)
+
+
+def _apart(arm: str, metric: str, first: Sequence[TrainingSeeds],
+           other: Sequence[TrainingSeeds]) -> tuple[Part, ...]:
+    """What training seeds add to the variance of an arm's difference between two runs."""
+    named = [dataclasses.replace(each, arm=f"{place} {arm}")
+             for place, seeds in enumerate((first, other)) for each in seeds if each.arm == arm]
+    return parts(named, [(f"0 {arm}", metric, -1.0), (f"1 {arm}", metric, 1.0)])
 
 
 def _pairs(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[tuple[Row, Row]]:
@@ -177,7 +189,7 @@ def _pairs(before: Mapping[str, Row], after: Mapping[str, Row]) -> list[tuple[Ro
 
 
 def _difference(arm: str, label: str, pairs: Sequence[tuple[Row, Row]], metric: str,
-                method: Method) -> RunDifference:
+                method: Method, seeds: Sequence[Part]) -> RunDifference:
     """With its own p-value, not yet adjusted. Documents are those that the first run names."""
     values = [(before.cluster, after.metrics[metric] - before.metrics[metric])
               for before, after in pairs]
@@ -185,8 +197,9 @@ def _difference(arm: str, label: str, pairs: Sequence[tuple[Row, Row]], metric: 
     gained = [shift for shift in shifts if shift.after - shift.before > _SAME]
     lost = [shift for shift in shifts if shift.before - shift.after > _SAME]
     return RunDifference(
-        arm=arm, run=label, difference=interval(values, method, bounds=(-1.0, 1.0)),
-        p=sign_flip_p(values, method), gained=len(gained), lost=len(lost),
+        arm=arm, run=label, difference=interval(
+            values, method, bounds=(-1.0, 1.0), seeds=seeds),
+        p=paired_p(values, method, seeds), gained=len(gained), lost=len(lost),
         same=len(pairs) - len(gained) - len(lost),
         most_gained=_largest(gained), most_lost=_largest(lost))
 

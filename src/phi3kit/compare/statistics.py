@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi3kit.compare.metrics import METRICS
-from phi3kit.records import ArmSummary, Difference, Interval, Row
+from phi3kit.compare.seeds import Part, p_value, parts, quantile, variance
+from phi3kit.records import ArmSummary, Difference, Interval, Row, Spread, TrainingSeeds
 
 # Numbers held at once while resampling; it bounds memory (16 MB) and changes no result.
 _AT_ONCE = 2_000_000
@@ -31,7 +32,7 @@ class Method:
 
 
 def interval(values: Sequence[tuple[str, float]], method: Method, *,
-             bounds: tuple[float, float] = (0.0, 1.0)) -> Interval:
+             bounds: tuple[float, float] = (0.0, 1.0), seeds: Sequence[Part] = ()) -> Interval:
     """The mean of `values` with its cluster bootstrap interval.
 
     The clusters are drawn with replacement and the mean is a ratio: their sums over their
@@ -45,6 +46,7 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
         values: (cluster, value) for each question.
         method: level, resamples and seed.
         bounds: what the mean could be at most; the interval when there is but one cluster.
+        seeds: what training seeds add to its variance: see `widened`.
     """
     import numpy as np
     from scipy import stats
@@ -63,8 +65,74 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
         (sums, counts), ratio, paired=True, vectorized=True, method="percentile",
         n_resamples=method.resamples, batch=max(1, _AT_ONCE // clusters),
         confidence_level=1 - 2 * tail, rng=np.random.default_rng(method.seed))
-    return Interval(mean, float(found.confidence_interval.low),
-                    float(found.confidence_interval.high))
+    drawn = Interval(mean, float(found.confidence_interval.low),
+                     float(found.confidence_interval.high))
+    return widened(drawn, cluster_part(values), seeds, method.confidence, bounds)
+
+
+def widened(drawn: Interval, clusters: Part, seeds: Sequence[Part], confidence: float,
+            bounds: tuple[float, float]) -> Interval:
+    """A bootstrap interval over clusters with the variance that training seeds add.
+
+    Its ends are moved away from the mean in proportion: by how far Student's t goes with both,
+    over how far it goes with the clusters alone (see `seeds.quantile`).
+
+    Args:
+        drawn: the interval over the clusters.
+        clusters: the variance behind it.
+        seeds: the parts that seeds add; it is `drawn` without any.
+        confidence: 0 to 1, of the interval.
+        bounds: what the mean could be at most.
+    """
+    if variance(seeds) == 0:
+        return drawn
+    reach = _reach([clusters, *seeds], confidence)
+    low, high = drawn.mean - drawn.low, drawn.high - drawn.mean
+    if clusters.variance > 0:
+        more = reach / _reach([clusters], confidence)
+        low, high = low * more, high * more
+    else:  # clusters that are all alike leave nothing to move in proportion
+        low, high = reach, reach
+    return Interval(drawn.mean, max(bounds[0], drawn.mean - low),
+                    min(bounds[1], drawn.mean + high))
+
+
+def widened_by(drawn: Interval, clusters: Sequence[tuple[str, float]], seeds: Sequence[Part],
+               confidence: float) -> Interval:
+    """As `widened`, of what is no mean: the variance is read back from the interval.
+
+    Args:
+        drawn: within 0 and 1, made as `interval` makes them.
+        clusters: (cluster, anything) for each question behind it.
+        seeds, confidence: as in `widened`.
+    """
+    _, counts = _by_cluster(clusters)
+    if len(counts) < 2:
+        return drawn
+    alone = Part(1.0, effective_clusters(counts) - 1)
+    error = (drawn.high - drawn.low) / 2 / _reach([alone], confidence)
+    return widened(drawn, Part(error ** 2, alone.degrees), seeds, confidence, (0.0, 1.0))
+
+
+def _reach(found: Sequence[Part], confidence: float) -> float:
+    """How far from a mean whose variance has these parts its interval goes."""
+    return math.sqrt(variance(found)) * quantile(found, (1 - confidence) / 2)
+
+
+def cluster_part(values: Sequence[tuple[str, float]]) -> Part:
+    """The clustered variance of the mean of `values`, two clusters or more.
+
+    Of a ratio of sums over counts, by linearisation: n / (n - 1) times the squares of what each
+    cluster's sum is away from its count times the mean, over the square of all counts (Cochran
+    1977, Sampling Techniques, section 6.3).
+    """
+    sums, counts = _by_cluster(values)
+    clusters, number = len(counts), counts.sum()
+    left = sums - sums.sum() / number * counts
+    # Rounding is no variance.
+    left[abs(left) <= _SAME] = 0.0
+    return Part(float(clusters / (clusters - 1) * (left ** 2).sum() / number ** 2),
+                effective_clusters(counts) - 1)
 
 
 def expanded_tail(counts: Any, confidence: float) -> float:
@@ -80,6 +148,27 @@ def expanded_tail(counts: Any, confidence: float) -> float:
     return float(stats.norm.sf(
         math.sqrt(clusters / (clusters - 1))
         * stats.t.isf((1 - confidence) / 2, effective_clusters(counts) - 1)))
+
+
+def paired_p(values: Sequence[tuple[str, float]], method: Method,
+             seeds: Sequence[Part] = ()) -> float:
+    """Two-sided p-value that paired differences are zero on average, seeds drawn anew too.
+
+    Flipping signs knows nothing of seeds: one that is lucky is so on every document. With
+    several seeds it is the larger of that test's p-value and that of a t test with the variance
+    of documents and seeds together (see `seeds.quantile`).
+
+    Args:
+        values: (cluster, difference) for each question.
+        method: number of flips and seed.
+        seeds: what training seeds add to the variance of the mean difference; without any it is
+            the test by flips alone.
+    """
+    flipped = sign_flip_p(values, method)
+    if flipped == 1.0 or variance(seeds) == 0:
+        return flipped
+    mean = math.fsum(value for _, value in values) / len(values)
+    return max(flipped, p_value(mean, [cluster_part(values), *seeds]))
 
 
 def sign_flip_p(values: Sequence[tuple[str, float]], method: Method) -> float:
@@ -160,13 +249,14 @@ def _by_cluster(values: Sequence[tuple[str, float]]) -> tuple[Any, Any]:
             np.bincount(places).astype(float))
 
 
-def summarise(arm: str, rows: Sequence[Row], metric: str, method: Method) -> ArmSummary:
+def summarise(arm: str, rows: Sequence[Row], metric: str, method: Method,
+              seeds: Sequence[TrainingSeeds] = ()) -> ArmSummary:
     """One arm's means with intervals, its mean by kind on `metric`, and what it cost."""
     measured: dict[str, Interval] = {}
     for name in METRICS:
         values = [(row.cluster, row.metrics[name]) for row in rows if name in row.metrics]
         if values:
-            measured[name] = interval(values, method)
+            measured[name] = interval(values, method, seeds=parts(seeds, [(arm, name, 1.0)]))
     kinds = dict.fromkeys(row.kind for row in rows if row.kind)
     by_kind = {kind: _mean([row.metrics[metric] for row in rows if row.kind == kind])
                for kind in kinds}
@@ -193,8 +283,8 @@ def _mean(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
-def differences(rows: Sequence[Row], arms: Sequence[str], metric: str,
-                method: Method) -> tuple[Difference, ...]:
+def differences(rows: Sequence[Row], arms: Sequence[str], metric: str, method: Method,
+                seeds: Sequence[TrainingSeeds] = ()) -> tuple[Difference, ...]:
     """Every pair of arms on `metric`, paired by question, p-values Holm-adjusted over the pairs.
 
     Args:
@@ -202,6 +292,7 @@ def differences(rows: Sequence[Row], arms: Sequence[str], metric: str,
         arms: two or more arms.
         metric: the deciding metric, which every row has.
         method: level, resamples and seed.
+        seeds: of the arms that answered with several.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -211,8 +302,27 @@ def differences(rows: Sequence[Row], arms: Sequence[str], metric: str,
     pairs = list(itertools.combinations(arms, 2))
     paired = [[(cluster[key], worth[a][key] - worth[b][key]) for key in worth[a]]
               for a, b in pairs]
-    raw = [sign_flip_p(values, method) for values in paired]
+    added = [parts(seeds, [(a, metric, 1.0), (b, metric, -1.0)]) for a, b in pairs]
+    raw = [paired_p(values, method, own) for values, own in zip(paired, added, strict=True)]
     adjusted = multipletests(raw, method="holm")[1]
     return tuple(
-        Difference(a, b, interval(values, method, bounds=(-1.0, 1.0)), float(p))
-        for (a, b), values, p in zip(pairs, paired, adjusted, strict=True))
+        Difference(a, b, interval(values, method, bounds=(-1.0, 1.0), seeds=own), float(p),
+                   _spread(values, own))
+        for (a, b), values, own, p in zip(pairs, paired, added, adjusted, strict=True))
+
+
+def seed_share(values: Sequence[tuple[str, float]], seeds: Sequence[Part]) -> float | None:
+    """The share of the variance of a mean that training seeds make; None where nothing varies."""
+    if len({cluster for cluster, _ in values}) < 2:
+        return None
+    added = variance(seeds)
+    whole = added + cluster_part(values).variance
+    return added / whole if whole > 0 else None
+
+
+def _spread(values: Sequence[tuple[str, float]], seeds: Sequence[Part]) -> Spread | None:
+    """What the standard error of a difference is made of; None without several seeds."""
+    if not seeds or len({cluster for cluster, _ in values}) < 2:
+        return None
+    return Spread(math.sqrt(cluster_part(values).variance), math.sqrt(variance(seeds)),
+                  min(part.degrees for part in seeds))

@@ -104,13 +104,19 @@ def _model(settings: Settings) -> dict[str, Any]:
     return {"base": fingerprint(settings.model.name, settings.model.revision)}
 
 
-def _adapters(hashes: Mapping[str, str]) -> dict[str, Any]:
+def _adapters(hashes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """One hash while one adapter serves all tuned arms, so that adding an arm keeps the run."""
-    different = set(hashes.values())
+    different = set(map(tuple, hashes.values()))
     if len(different) < 2:
-        return {"adapter": next(iter(different), None)}
-    return {"adapter": hashes.get("finetune") or hashes.get("bolted-on"),
-            "adapter_rag": hashes.get("both")}
+        return _listed("adapter", next(iter(different), ()))
+    return {**_listed("adapter", hashes.get("finetune") or hashes.get("bolted-on") or ()),
+            **_listed("adapter_rag", hashes.get("both") or ())}
+
+
+def _listed(name: str, hashes: Sequence[str]) -> dict[str, Any]:
+    """The first hash, and those of other seeds where there are any."""
+    first, *others = hashes or (None,)
+    return {name: first, **({f"more_{name}": others} if others else {})}
 
 
 def _index(task: Task) -> str | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Literal, cast
 
 from phi3kit.advise.sample_size import POWER, questions_for
 from phi3kit.compare.enough import enough, simpler, without
-from phi3kit.records import ArmSummary, Difference, Interval, Option, Verdict
+from phi3kit.compare.seeds import Part, quantile, variance
+from phi3kit.records import ArmSummary, Difference, Interval, Option, Spread, Verdict
 
 Outcome = Literal["confirmed", "refuted", "undecided"]
 
@@ -16,6 +18,8 @@ Outcome = Literal["confirmed", "refuted", "undecided"]
 HOPELESS = 50
 # What a product of floats may be above the whole number that it is.
 _ROUNDING = 1e-9
+# Documents are counted up in steps of a twentieth, where each step has to be reckoned.
+_COARSE = 20
 
 
 def decide(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: str,
@@ -58,7 +62,8 @@ def between(a: str, b: str, found: Sequence[Difference]) -> Difference:
             return item
         if (item.a, item.b) == (b, a):
             seen = item.difference
-            return Difference(a, b, Interval(-seen.mean, -seen.high, -seen.low), item.p)
+            return Difference(a, b, Interval(-seen.mean, -seen.high, -seen.low), item.p,
+                              item.spread)
     raise KeyError(f"no difference between {a} and {b}")
 
 
@@ -92,10 +97,14 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
     reach 50 to 70% power instead of 80% where 6 to 30 documents come out.
 
     Returns:
-        The total number of questions; None when it is beyond HOPELESS times the present ones.
+        The total number of questions; None when it is beyond HOPELESS times the present ones, or
+        the training seeds alone leave more doubt than such a difference bears.
     """
     if clusters < 2 or item.difference.mean == 0:
         return None
+    if item.spread is not None:
+        return _needed_with_seeds(item.difference.mean, item.spread, questions=questions,
+                                  clusters=clusters, pairs=pairs, confidence=confidence)
     error = standard_error(item.difference, clusters=clusters, confidence=confidence)
     needed = questions_for(item.difference.mean, error * math.sqrt(questions),
                            confidence=confidence, pairs=pairs)
@@ -107,6 +116,47 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
            * reach(documents, pairs=pairs, confidence=confidence) ** 2):
         documents += 1
     return max(questions + 1, math.ceil(documents * each - _ROUNDING))
+
+
+def _needed_with_seeds(difference: float, spread: Spread, *, questions: int, clusters: int,
+                       pairs: int, confidence: float) -> int | None:
+    """As `questions_needed`: more questions make the documents' part smaller, not the seeds'."""
+    each = questions / clusters
+    documents = max(documents_needed(pairs, confidence), clusters + 1)
+    while documents <= HOPELESS * clusters:
+        then = dataclasses.replace(
+            spread, documents=spread.documents * math.sqrt(clusters / documents))
+        if reach_with_seeds(then, documents, pairs=pairs,
+                            confidence=confidence) <= abs(difference):
+            return max(questions + 1, math.ceil(documents * each - _ROUNDING))
+        documents += max(1, documents // _COARSE)
+    return None
+
+
+def reach_with_seeds(spread: Spread, documents: int, *, pairs: int, confidence: float) -> float:
+    """The true difference that is found POWER of the time, where training seeds are in doubt too.
+
+    As `reach` times the standard error, with the quantiles of `seeds.quantile`; 0 where nothing
+    varies.
+    """
+    found = [Part(spread.documents ** 2, documents - 1.0),
+             Part(spread.seeds ** 2, spread.degrees)]
+    if variance(found) == 0:
+        return 0.0
+    return math.sqrt(variance(found)) * (
+        quantile(found, (1 - confidence) / 2 / pairs) + quantile(found, 1 - POWER))
+
+
+def needs_seeds(item: Difference, *, pairs: int, confidence: float) -> bool:
+    """Whether the training seeds alone leave too much doubt for a difference as large as seen.
+
+    However many questions there were, the difference would be found less than POWER of the time.
+    """
+    if item.spread is None or item.difference.mean == 0:
+        return False
+    alone = dataclasses.replace(item.spread, documents=0.0)
+    return reach_with_seeds(alone, 2, pairs=pairs,
+                            confidence=confidence) > abs(item.difference.mean)
 
 
 def reach(documents: int, *, pairs: int, confidence: float) -> float:
@@ -182,6 +232,10 @@ def _undecided(best: str, rivals: Sequence[str], found: Sequence[Difference],
         return (f"{sentence}; the questions are about {clusters} independent "
                 f"{'document' if clusters == 1 else 'documents'}, and below {documents} nothing "
                 "can be shown.")
+    if needed is None and any(needs_seeds(between(best, rival, found), pairs=len(found),
+                                          confidence=confidence) for rival in rivals):
+        return (f"{sentence}; more questions alone would not tell, for another training seed "
+                "changes as much: more seeds would.")
     if needed is None:
         return f"{sentence}; they are so close that more questions would hardly tell."
     return (f"{sentence}; about {needed} questions instead of {questions} would tell, if the "

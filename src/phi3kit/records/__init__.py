@@ -43,6 +43,8 @@ from phi3kit.records.compare import (
     Question,
     Revised,
     Row,
+    Spread,
+    TrainingSeeds,
     Verdict,
 )
 from phi3kit.records.dataset import (
@@ -181,6 +183,7 @@ __all__ = [
     "Shift",
     "SideBySide",
     "Span",
+    "Spread",
     "Standing",
     "Switch",
     "SynthReport",
@@ -190,6 +193,7 @@ __all__ = [
     "TimePlan",
     "TrainReport",
     "TrainingPlan",
+    "TrainingSeeds",
     "Unsupported",
     "Verdict",
     "as_json",

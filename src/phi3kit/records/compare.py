@@ -40,6 +40,7 @@ class Row:
         error: why there is no answer; "" when there is one.
         unsupported: numbers of the answer that stand in none of the passages behind it.
         documents: how many documents the question names as holding its answer.
+        seed: which of the arm's adapters answered, from 0; they differ in their training's seed.
     """
 
     arm: str
@@ -61,6 +62,38 @@ class Row:
     error: str = ""
     unsupported: tuple[str, ...] = ()
     documents: int = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSeeds:
+    """An arm that answered with several adapters, trained alike but for the seed.
+
+    Attributes:
+        adapters: what tells each adapter; arms with the same ones were paired by them.
+        means: by metric, each adapter's mean over the questions.
+        share: of the variance of the arm's mean, on the deciding metric, that the seeds make, 0
+            to 1; None where nothing varies.
+    """
+
+    arm: str
+    adapters: tuple[str, ...]
+    means: Mapping[str, tuple[float, ...]]
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What the standard error of a difference is made of, where training seeds are in it.
+
+    Attributes:
+        documents: the standard error from the documents; `seeds` that from the seeds.
+        degrees: of freedom of the latter; the fewer, where two arms bring seeds of their own.
+    """
+
+    documents: float
+    seeds: float
+    degrees: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +118,14 @@ class Difference:
 
     Attributes:
         p: two-sided p-value, Holm-adjusted over the differences that were tested.
+        spread: None where no arm of the two has several training seeds.
     """
 
     a: str
     b: str
     difference: Interval
     p: float
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +275,8 @@ class Comparison:
         arms: those that can win; `diagnostics` are the others, and `diagnoses` what they tell.
         forms: for each tuned arm against each untuned one.
         notes: what has to be known to read it, such as an adapter's training.
-        rows: of every arm, the diagnostic ones too.
+        rows: of every arm, the diagnostic ones too; metrics are means over the arm's training
+            seeds, all else is the first one's.
         effects: of retrieving, of tuning, and their interaction, where all four options ran.
         likely_best: by option, how often it is best when the documents are drawn again.
         detectable: for the best and the second best.
@@ -249,6 +285,7 @@ class Comparison:
         freshness, learning, costs: None where that was not measured.
         loss: of each adapter whose run folder is there.
         revised: the advice after it; None where the answers behind the one before are unknown.
+        seeds: of each arm that answered with several.
     """
 
     run: str
@@ -279,3 +316,4 @@ class Comparison:
     costs: Costs | None = None
     loss: tuple[LossCurve, ...] = ()
     revised: Revised | None = None
+    seeds: tuple[TrainingSeeds, ...] = ()

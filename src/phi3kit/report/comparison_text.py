@@ -9,6 +9,7 @@ from phi3kit.report.choice_text import choice_sentences, gate_sentences
 from phi3kit.report.costs_text import cost_sentences
 from phi3kit.report.freshness_text import freshness_sentences
 from phi3kit.report.learning_text import learning_sentences
+from phi3kit.report.seeds_text import seed_sentences, seeds_would_tell
 from phi3kit.report.statistics_text import (
     detectable_sentences,
     effect_sentences,
@@ -94,7 +95,8 @@ def sorted_differences(comparison: Comparison) -> list[Difference]:
     for item in comparison.differences:
         seen = item.difference
         if seen.mean < 0:
-            item = Difference(item.b, item.a, Interval(-seen.mean, -seen.high, -seen.low), item.p)
+            item = Difference(item.b, item.a, Interval(-seen.mean, -seen.high, -seen.low), item.p,
+                              item.spread)
         turned.append(item)
     return sorted(turned, key=lambda item: -item.difference.mean)
 
@@ -152,7 +154,7 @@ def _how_sure(comparison: Comparison) -> list[str]:
     errors = sum(arm.errors for arm in comparison.arms)
     failed = [f"{errors} answers failed and count as wrong."] if errors > 1 else (
         ["1 answer failed and counts as wrong."] if errors else [])
-    return [sure, basis, *failed, *likely_best_sentences(comparison),
+    return [sure, basis, *seed_sentences(comparison), *failed, *likely_best_sentences(comparison),
             *detectable_sentences(comparison)]
 
 
@@ -193,6 +195,7 @@ def _what_would_change_it(comparison: Comparison) -> list[str]:
     if verdict.questions_needed:
         sentences.append(f"More questions: about {verdict.questions_needed} instead of "
                          f"{best.questions}, about new documents too.")
+    sentences += seeds_would_tell(comparison)
     for arm, kinds in _leaders(comparison).items():
         if arm != best.arm:
             sentences.append(f"Another mix of questions: with many more of {listed(kinds)}, "

@@ -27,7 +27,8 @@ def likely_best_sentences(comparison: Comparison) -> list[str]:
     likely = sorted(comparison.likely_best.items(), key=lambda item: -item[1])
     shares = [f"{arm} is the best in {_percent(share)}" for arm, share in likely
               if share >= _WORTH_LISTING]
-    return [f"With the documents drawn again, {', '.join(shares)} of the draws."] if shares else []
+    what = "documents and the training seeds" if comparison.seeds else "documents"
+    return [f"With the {what} drawn again, {', '.join(shares)} of the draws."] if shares else []
 
 
 def detectable_sentences(comparison: Comparison) -> list[str]:
@@ -36,8 +37,11 @@ def detectable_sentences(comparison: Comparison) -> list[str]:
     if reach is None or reach.difference is None:
         return []
     questions = next(arm.questions for arm in comparison.arms if arm.arm == reach.a)
-    return [f"{questions} questions about {comparison.clusters} documents show a true lead of "
-            f"{reach.difference:.2f} of {reach.a} over {reach.b} {reach.power:.0%} of the time; "
+    with_seeds = max((len(each.adapters) for each in comparison.seeds
+                      if each.arm in (reach.a, reach.b)), default=0)
+    seeds = f", with {with_seeds} training seeds," if with_seeds else ""
+    return [f"{questions} questions about {comparison.clusters} documents{seeds} show a true lead "
+            f"of {reach.difference:.2f} of {reach.a} over {reach.b} {reach.power:.0%} of the time; "
             "a smaller one is missed more often."]
 
 
