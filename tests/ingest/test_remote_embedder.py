@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,29 @@ def test_names_and_keys_that_are_missing(name, said):
         open_embedder(name)
 
 
+@pytest.mark.parametrize("url", [
+    "http://user:sekret@localhost:1/v1", "http://sekret@localhost:1/v1",
+    "http://localhost:1/v1?key=sekret", "http://user:sekret@local host:99x/v1",
+    "HTTP://user:sekret@localhost:1/v1"])
+def test_a_key_in_the_url_is_refused_and_not_repeated(url, project, run_cli):
+    (project / "a.md").write_text("# A\n\nText.\n")
+    done = run_cli("ingest", "a.md", "--embedder", f"{url}#m", cwd=project)
+    assert done.returncode == 1 and "ingest.embedder" in done.stderr
+    assert "sekret" not in done.stderr + done.stdout and not (project / ".phi3kit").exists()
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("http://#m", "no URL of a server"), ("http://bad host:99x/v1#m", "no URL of a server"),
+    ("http://host:99x/v1#m", "no URL of a server"), ("http://[::1/v1#m", "no URL of a server"),
+    ("OpenAI:text-embedding-3-small", "Write openai:text-embedding-3-small"),
+    ("HTTP://localhost:1/v1#m", "Write http://localhost:1/v1#m"),
+    ("ollama:nomic-embed-text", "Write http://localhost:11434/v1#nomic-embed-text"),
+    ("cohere:embed", "no provider 'cohere'. Write openai:MODEL")])
+def test_names_that_are_written_wrongly_get_a_hint(name, said):
+    with pytest.raises(ModelError, match=re.escape(said)):
+        open_embedder(name)
+
+
 def test_each_provider_gets_its_own_key_and_path(server, monkeypatch):
     for name in KEYS:
         monkeypatch.setenv(name, f"key-of-{name}")
@@ -98,6 +122,13 @@ def test_other_models_and_places_are_other_embedders(monkeypatch):
     names = ["openai:text-embedding-3-small", "openai:text-embedding-3-large",
              "http://a/v1#m", "http://b/v1#m"]
     assert len({open_embedder(name).fingerprint for name in names}) == 4
+
+
+def test_one_server_is_one_embedder_however_its_url_is_written():
+    urls = ["http://localhost:11434/v1", "http://127.0.0.1:11434/v1/", "http://LOCALHOST:11434/v1"]
+    assert len({open_embedder(f"{url}#m").fingerprint for url in urls}) == 1
+    urls = ["http://a:80/v1", "http://a/v1", "http://a/v2", "https://a/v1", "http://a:81/v1"]
+    assert len({open_embedder(f"{url}#m").fingerprint for url in urls}) == 4
 
 
 def test_what_it_will_take_is_told(monkeypatch):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.ingest.openvino import OpenvinoEncoder, batches, open_encoder
-from phi3kit.ingest.remote import RemoteEmbedder, provider_of
+from phi3kit.ingest.remote import RemoteEmbedder, provider_of, refuse_unknown
 from phi3kit.models.hardware import has_gpu
 from phi3kit.models.sentence import fingerprint, read_json, sentence_model
 from phi3kit.models.whole import require_whole
@@ -191,6 +191,8 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -
             raise SettingsError(f"'{name}' embeds in its provider's own precision, not in "
                                 f"{precision}", where="ingest.precision", mend="Set it to auto")
         return RemoteEmbedder(name)
+    if not Path(name).expanduser().is_dir():
+        refuse_unknown(name)
     folder = sentence_model(name, kind="embedder", setting="ingest.embedder",
                             packaged="the packaged minilm")
     return _local(name, folder, device, precision)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.errors import ModelError
 from phi3kit.files import sha256_bytes
 from phi3kit.models.server_errors import Mends, explain
+from phi3kit.models.server_url import KEY, checked_url, same_server
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ _WINDOW = 8191
 _RETRIES = 8
 _TIMEOUT = 120.0
 _AZURE_VERSION = "2024-10-21"
+_WHERE = "ingest.embedder"
+_OLLAMA = "http://localhost:11434/v1#"
 
 # US dollars per million tokens: the provider's list price when the model came out (January
 # 2024). A hint of what is about to be spent, not a bill.
@@ -53,13 +56,33 @@ class Provider:
 PROVIDERS = (Provider("openai:", "https://api.openai.com/v1", "OPENAI_API_KEY"),
              Provider("azure:", "", "AZURE_OPENAI_API_KEY"),
              Provider("jina:", "https://api.jina.ai/v1", "JINA_API_KEY"),
-             Provider("http://", "", "PHI3KIT_API_KEY"),
-             Provider("https://", "", "PHI3KIT_API_KEY"))
+             Provider("http://", "", KEY),
+             Provider("https://", "", KEY))
 
 
 def provider_of(name: str) -> Provider | None:
     """The provider that an embedder's name means; None for a local model."""
     return next((p for p in PROVIDERS if name.startswith(p.prefix)), None)
+
+
+def refuse_unknown(name: str) -> None:
+    """Refuse what looks like a provider's model and is none, before it is looked for elsewhere.
+
+    Raises:
+        ModelError: with the way to write it.
+    """
+    prefix, colon, model = name.partition(":")
+    if not colon or len(prefix) < 2:  # not a drive of Windows
+        return
+    known = next((p.prefix for p in PROVIDERS if name.lower().startswith(p.prefix)), None)
+    if known is not None:
+        mend = f"Write {known}{name[len(known):]}" if "@" not in name else (
+            f"Write {known} in small letters")
+    elif prefix.lower() == "ollama":
+        mend = f"Write {_OLLAMA}{model or 'MODEL'}"
+    else:
+        mend = "Write openai:MODEL, azure:DEPLOYMENT, jina:MODEL or URL#MODEL"
+    raise ModelError(f"there is no provider '{prefix}'", where=_WHERE, mend=mend)
 
 
 class RemoteEmbedder:
@@ -86,23 +109,27 @@ class RemoteEmbedder:
         self.name = name
         self._provider = provider
         if provider.prefix.startswith("http"):
-            self._url, _, self._model = name.partition("#")
+            url, _, self._model = name.partition("#")
+            self._url = checked_url(url, where=_WHERE, example=f"{_OLLAMA}nomic-embed-text")
         elif provider.prefix == "azure:":
-            self._url, self._model = os.environ.get("AZURE_OPENAI_ENDPOINT", ""), name[6:]
+            url, self._model = os.environ.get("AZURE_OPENAI_ENDPOINT", ""), name[6:]
+            self._url = checked_url(url, where="AZURE_OPENAI_ENDPOINT", example=(
+                "https://mine.openai.azure.com")) if url else ""
         else:
             self._url, self._model = provider.url, name.removeprefix(provider.prefix)
         if not self._model:
-            raise ModelError(f"'{name}' names no model", where="ingest.embedder",
+            raise ModelError(f"'{name}' names no model", where=_WHERE,
                              mend="Write for example openai:text-embedding-3-small, or "
-                                  "http://localhost:11434/v1#nomic-embed-text")
+                                  f"{_OLLAMA}nomic-embed-text")
         if provider.prefix == "azure:" and not self._url:
-            raise ModelError("the Azure resource is not named", where="ingest.embedder",
+            raise ModelError("the Azure resource is not named", where=_WHERE,
                              mend="Set AZURE_OPENAI_ENDPOINT in the environment")
         self._key = os.environ.get(provider.key, "")
         if not self._key and not provider.prefix.startswith("http"):
             raise ModelError("there is no key for this embedder", where=name,
                              mend=f"Set {provider.key} in the environment")
-        self.fingerprint = "api:" + sha256_bytes(f"{self._url}\n{self._model}".encode())
+        self.fingerprint = "api:" + sha256_bytes(
+            f"{same_server(self._url)}\n{self._model}".encode())
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -177,7 +204,7 @@ class RemoteEmbedder:
             return AzureOpenAI(azure_endpoint=self._url, api_key=self._key,
                                api_version=_AZURE_VERSION, max_retries=_RETRIES,
                                timeout=_TIMEOUT)
-        return OpenAI(base_url=self._url.rstrip("/"), api_key=self._key or "none",
+        return OpenAI(base_url=self._url, api_key=self._key or "none",
                       max_retries=_RETRIES, timeout=_TIMEOUT)
 
     def _nonsense(self, what: str) -> ModelError:
