@@ -16,6 +16,8 @@ KEY = "CHROMA_API_KEY"
 
 _WHERE = "ingest.store"
 _NAME = re.compile(r"[\w.-]+")
+# A host and a port, or one of them that says what it is: what a URL is without its scheme.
+_BARE = re.compile(r"[\w.-]+:\d+(?:/.*)?|localhost(?:/.*)?|\d+(?:\.\d+){3}(?:/.*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,17 @@ def site_of(text: str) -> Site:
     """The store that `ingest.store` names: a folder, or http(s)://host:port[/tenant/database].
 
     Raises:
-        SettingsError: a URL that names no server, or carries a password.
+        SettingsError: a URL that names no server, carries a password, or lacks its scheme.
     """
     if "://" not in text:
+        if _BARE.fullmatch(text) and not Path(text).is_dir():
+            raise SettingsError(f"'{text}' would be a folder of that name", where=_WHERE,
+                                mend=f"Write http://{text} for a Chroma server, or ./{text}")
         return Path(text)
     parts = urlsplit(text)
+    if parts.username or parts.password:
+        raise SettingsError("the URL carries a password", where=_WHERE,
+                            mend=f"Keys come from the environment: set {KEY}")
     try:
         port = parts.port
     except ValueError:
@@ -60,9 +68,6 @@ def site_of(text: str) -> Site:
             or parts.query or parts.fragment):
         raise SettingsError(f"'{text}' is no URL of a Chroma server", where=_WHERE,
                             mend="Give http://host:8000 or https://host:443/tenant/database")
-    if parts.username or parts.password:
-        raise SettingsError("the URL carries a password", where=_WHERE,
-                            mend=f"Keys come from the environment: set {KEY}")
     ssl = parts.scheme == "https"
     return Server(parts.hostname, port or (443 if ssl else 8000), ssl, *path)
 
