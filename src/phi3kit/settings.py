@@ -210,7 +210,8 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     more_adapters: Annotated[tuple[str, ...], Meta(description=(
         "Run folders of the same training as ask.adapter with other seeds (finetune.seed): each "
         "answers all questions too, and how much a seed changes is in the intervals. Two or more "
-        "of them tell something; each takes as long as the first."))] = ()
+        "of them tell something; each takes as long as the first. Freshness, learning curve and "
+        "judge look at the first alone."))] = ()
     more_adapters_rag: Annotated[tuple[str, ...], Meta(description=(
         "The same for compare.adapter_rag."))] = ()
     shots: Annotated[int, Meta(ge=1, le=64, description=(

@@ -18,7 +18,8 @@ def discordances(rows: Sequence[Row], arms: Sequence[str]) -> tuple[Discordance,
     McNemar's exact test (1947, Psychometrika 12:153) asks whether the questions that one arm
     alone has right are shared out evenly. It takes questions for independent, and questions
     about one document are not: its p-value is too small there. It is shown beside the test
-    that flips whole documents, and that one decides.
+    that flips whole documents, and that one decides. Of an arm with several training seeds a
+    question counts as right where at least half of them have it right.
 
     Args:
         rows: of every arm, with the same questions.
