@@ -43,6 +43,28 @@ def test_a_failed_run_is_not_complete(tmp_path: Path) -> None:
     assert runs.read_run(run.path)["why"] == "loss is not finite"
 
 
+def test_a_held_run_is_refused_to_others_and_leaves_no_lock(tmp_path: Path) -> None:
+    folder = runs.folder_of(tmp_path / "runs", "finetune", {"rank": 8})
+    assert folder == runs.open_run(tmp_path / "runs", "finetune", {"rank": 8}, settings={}).path
+    with runs.held(folder, busy="busy", mend="Wait"):
+        with pytest.raises(RunError, match=r"finetune-\w+: busy\. Wait"), \
+                runs.held(folder, busy="busy", mend="Wait"):
+            pass
+        assert folder.is_dir()  # and the holder's work stands
+    with runs.held(folder, busy="busy", mend="Wait"):
+        pass
+    assert list((tmp_path / "runs").iterdir()) == [folder]
+
+
+def test_a_file_where_the_runs_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    for begin in (lambda: runs.open_run(tmp_path / "runs", "finetune", {}, settings={}),
+                  lambda: runs.held(tmp_path / "runs" / "x", busy="b", mend="m").__enter__()):
+        with pytest.raises(RunError, match="no run folder can be made here") as caught:
+            begin()
+        assert "\n" not in str(caught.value) and "Set `runs`" in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [None, "{", "[]"])
 def test_no_run_folder(tmp_path: Path, content: str | None) -> None:
     if content is not None:

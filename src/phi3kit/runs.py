@@ -7,16 +7,20 @@ again, an interrupted run is continued, and a changed input is another folder.
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from phi3kit.errors import RunError
 from phi3kit.files import sha256_bytes, write_json
@@ -59,6 +63,47 @@ class Run:
                    {**self.state, "status": status, "finished": _now(), **more})
 
 
+def folder_of(root: Path, kind: str, inputs: Mapping[str, Any]) -> Path:
+    """Where the run with these inputs is, or will be."""
+    return root / f"{kind}-{_key(inputs)[:12]}"
+
+
+def _key(inputs: Mapping[str, Any]) -> str:
+    return sha256_bytes(json.dumps(inputs, sort_keys=True, ensure_ascii=False).encode())
+
+
+@contextmanager
+def held(run: Path, *, busy: str, mend: str) -> Iterator[None]:
+    """Keep other processes out of a run folder, whether it is there yet or not.
+
+    To be held before `open_run`: what --fresh throws away may be another process's work. The
+    lock is beside the folder and not in it, for the folder is removed.
+
+    Args:
+        run: the run folder, as `folder_of` names it.
+        busy: what to say when another process has it.
+        mend: what to do then.
+
+    Raises:
+        RunError: another process has it, or the folder of run folders cannot be made.
+    """
+    _make(run.parent)
+    lock = FileLock(f"{run}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(busy, where=str(run), mend=mend) from error
+    except OSError as error:
+        raise _unwritable(run.parent, error) from error
+    try:
+        yield
+    finally:
+        # While it is held: whoever waits for a file that has lost its name takes a new one.
+        with suppress(OSError):  # Windows keeps the names of open files
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
 def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
              settings: Mapping[str, Any], fresh: bool = False) -> Run:
     """The run folder for `inputs`: a new one, or the one that an earlier run left.
@@ -68,17 +113,19 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
         kind: "finetune", "compare", …; the first part of the folder's name.
         inputs: everything that changes the result, as plain JSON values. It is the identity.
         settings: resolved settings with their sources, for the record only.
-        fresh: throw away what an earlier run with the same inputs left.
+        fresh: throw away what an earlier run with the same inputs left; it has to be `held`.
+
+    Raises:
+        RunError: the folder cannot be made, or its record is damaged.
     """
-    key = sha256_bytes(json.dumps(inputs, sort_keys=True, ensure_ascii=False).encode())
-    path = root / f"{kind}-{key[:12]}"
+    key, path = _key(inputs), folder_of(root, kind, inputs)
     if fresh and path.exists():
         shutil.rmtree(path)
     if (path / "run.json").is_file():
         state = read_run(path)
         if state.get("key") == key:
             return Run(path, state)
-    path.mkdir(parents=True, exist_ok=True)
+    _make(path)
     state = {
         "kind": kind, "key": key, "status": "running", "created": _now(), "finished": None,
         "inputs": dict(inputs), "settings": dict(settings), "folder": str(Path.cwd()),
@@ -86,6 +133,20 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
     }
     write_json(path / "run.json", state)
     return Run(path, state)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> RunError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise error  # a full disk is no matter of this folder
+    return RunError(f"no run folder can be made here ({error.strerror or error})",
+                    where=str(folder), mend="Set `runs` to a folder that you may write to")
 
 
 def read_run(path: Path) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from facts_to_learn import Configure
+from facts_to_learn import FACTS, Configure
 
-from phi3kit.errors import RunError
+from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.finetune import checkpoints, metrics
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
@@ -213,3 +213,64 @@ def test_resume_refuses_what_has_changed_by_name(configure: Configure, facts: Pa
     with pytest.raises(RunError, match="not a run folder"):
         finetune(configure(epochs=1), resume=project)
     assert len(list(Path("runs").glob("finetune-*"))) == 1  # nothing else was begun
+
+
+def test_a_renamed_run_goes_on_where_it_lies(
+    finished: tuple[Any, Path, Path, dict[str, bytes]], project: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings, run, before, weights = finished
+    as_killed_after(8, run, before)
+    moved = run.rename(project / "kept under another name")
+    report = finetune(settings, resume=moved)
+    assert report.run == str(moved) and adapter(moved) == weights
+    assert "going on from step 8" in capsys.readouterr().err
+    assert not list(Path("runs").iterdir())  # nothing was begun beside it
+    assert finetune(settings, resume=moved).reused
+    with pytest.raises(SettingsError, match="--fresh"):
+        finetune(settings, resume=moved, fresh=True)
+
+
+def test_other_held_out_questions_are_another_run(configure: Configure, project: Path) -> None:
+    """As many examples are left out, and others: the adapter of one has seen the other's."""
+    for name, place in (("a", 0), ("b", 1)):
+        (project / f"{name}.jsonl").write_text(json.dumps({"question": FACTS[place][0]}))
+    one = finetune(configure(epochs=1, compare__questions="a.jsonl"))
+    other = finetune(configure(epochs=1, compare__questions="b.jsonl"))
+    assert one.examples == other.examples == len(FACTS) - 1
+    assert not other.reused and other.run != one.run
+    with pytest.raises(RunError, match="other examples are held out"):
+        finetune(configure(epochs=1, compare__questions="b.jsonl"), resume=Path(one.run))
+    # Where nothing is left out, a file of questions changes nothing.
+    (project / "none.jsonl").write_text('{"question": "Who rules Mongolia?"}')
+    everything = finetune(configure(epochs=1))
+    assert finetune(configure(epochs=1, compare__questions="none.jsonl")).run == everything.run
+
+
+def test_another_template_or_tokenizer_is_another_run(configure: Configure, learner: Path,
+                                                      tmp_path: Path) -> None:
+    base = shutil.copytree(learner, tmp_path / "base")
+    settings = configure(epochs=1, model__name=str(base))
+    first = finetune(settings)
+    config = json.loads((base / "config.json").read_text())
+    # What another version of a library writes otherwise.
+    (base / "config.json").write_text(json.dumps({**config, "transformers_version": "9"}))
+    assert finetune(settings).reused
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|end|>\n", "<|end|>\n\n"))
+    with pytest.raises(RunError, match="the base has another chat template"):
+        finetune(settings, resume=Path(first.run))
+    assert finetune(settings).run != first.run
+    (base / "config.json").write_text(json.dumps({**config, "rms_norm_eps": 0.1}))
+    with pytest.raises(RunError, match="another chat template; the base has another config"):
+        finetune(settings, resume=Path(first.run))
+    # A run of before this was recorded is gone on with.
+    state = json.loads((Path(first.run) / "run.json").read_text())
+    del state["inputs"]["reads"]
+    (Path(first.run) / "run.json").write_text(json.dumps(state))
+    assert finetune(settings, resume=Path(first.run)).reused
+
+
+def test_questions_that_are_not_there_are_refused(configure: Configure) -> None:
+    with pytest.raises(DataError, match=r"absent\.jsonl: the held-out questions cannot be read"):
+        finetune(configure(compare__questions="absent.jsonl"))

@@ -198,3 +198,32 @@ def test_missing_adapter_weights_are_not_made_up(tiny_settings, run):
     save_file(tensors, file)
     with pytest.raises(ModelError, match="not those of its configuration"):
         adapters.attach(load_base(tiny_settings, quantization="none"), run)
+
+
+def test_it_is_refused_under_another_template_or_tokenizer(run, tiny_copy):
+    def attach():
+        adapters.attach(load_base(ModelSettings(
+            name=str(tiny_copy), dtype="float32", device="cpu"), quantization="none"),
+            run / "adapter")
+
+    attach()
+    template = tiny_copy / "chat_template.jinja"
+    whole = template.read_text()
+    template.write_text(whole.replace("<|end|>", "<|endoftext|>"))
+    with pytest.raises(ModelError, match="another chat template") as caught:
+        attach()
+    assert "\n" not in str(caught.value)
+    assert "Put the base's chat template back" in str(caught.value)
+    template.write_text(whole)
+    tokens = tiny_copy / "tokenizer.json"
+    content = json.loads(tokens.read_text())
+    vocab = content["model"]["vocab"]
+    vocab["a"], vocab["b"] = vocab["b"], vocab["a"]
+    tokens.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match="another tokenizer"):
+        attach()
+    # An adapter of before this was recorded goes on as it did.
+    record = run / "adapter" / "phi3kit.json"
+    record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items()
+                                  if k != "reads"}))
+    attach()

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from filelock import BaseFileLock, FileLock, Timeout
 
 from phi3kit import __version__, runs
-from phi3kit.dataset.digest import digest, digest_lines, refuse_left_out
+from phi3kit.dataset.digest import digest, digest_lines, refuse_findings, refuse_left_out
 from phi3kit.dataset.encode import Encoded, encode
-from phi3kit.dataset.examples import Example, read_examples
+from phi3kit.dataset.examples import Example, Examples, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
+from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
 from phi3kit.finetune.predicted import with_plan
+from phi3kit.finetune.preflight import preflight
 from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from phi3kit.rag.retrieve import Retriever
 
 # Settings of `finetune` that do not change the result, but for rounding.
-_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "checkpointing", "shard", "report_to")
+_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "packing", "checkpointing", "shard",
+                 "report_to")
 
 
 def finetune(settings: Settings, resolved: Resolved | None = None, *,
@@ -46,7 +48,8 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         resolved: the same settings with their sources, for the record in run.json.
         fresh: throw away what an earlier run with the same inputs left.
         resume: the run folder that has to go on; None: the one that these inputs lead to.
-        strict: stop, before anything is trained, when an example would be left out.
+        strict: stop, before anything is trained, when an example would be left out or cut, is
+            close to a held-out question or contradicts another.
 
     Raises:
         SettingsError: no dataset is named, or settings exclude each other.
@@ -61,6 +64,9 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     if settings.finetune.dataset is None:
         raise SettingsError("no dataset", where="finetune.dataset",
                             mend="Give --dataset FILE or set it in phi3kit.yaml")
+    if fresh and resume is not None:
+        raise SettingsError("--fresh throws away what --resume goes on with", where="--fresh",
+                            mend="Leave out one of the two")
     methods.refuse_contradictions(settings.finetune)
     sharding.refuse_unshardable(settings.finetune)
     trackers.refuse_missing(settings.finetune.report_to)
@@ -79,8 +85,6 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
               fresh: bool, resume: Path | None, strict: bool) -> TrainReport:
-    from phi3kit.models.loading import fingerprint
-
     path = Path(settings.finetune.dataset or "")
     data = read_examples(path)
     questions = Path(settings.compare.questions) if settings.compare.questions else None
@@ -93,40 +97,46 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
     if strict:
         refuse_left_out(failures)
     retriever = _retriever(settings, kept)
-    base = fingerprint(settings.model.name, settings.model.revision)
-    inputs = _inputs(settings, kept, base, data.sha256, retriever)
+    inputs = _inputs(settings, data, kept, retriever)
     if resume is not None:
         refuse_changed(resume, inputs)
-    run = team.first(lambda: runs.open_run(
-        Path(settings.runs) if resume is None else resume.parent, "finetune", inputs,
-        settings=_sources(settings, resolved), fresh=fresh))
-    if team.first(lambda: run.complete and methods.is_saved(run.path)):
-        if team.leads:
-            checkpoints.discard(run.path)  # a kill may have come before that
-        note(f"reusing {run.path}: same data, base and settings")
-        report = msgspec.convert(run.state["result"], TrainReport)
-        if strict:
-            refuse_left_out(report.skipped)
-        return replace(report, run=str(run.path), reused=True)
-    # Beside the folder and not in it: --fresh removes the folder.
-    lock = FileLock(f"{run.path}.lock", timeout=0)
-    team.first(lambda: _acquire(lock, run.path))
-    try:
-        report = _train(settings, run, kept, failures, data.format, retriever, team,
-                        strict=strict)
-    finally:
-        lock.release()
+    root = Path(settings.runs)
+    folder = resume or runs.folder_of(root, "finetune", inputs)
+
+    def opened() -> runs.Run:
+        if resume is not None:  # that very folder, whatever it is called by now
+            return runs.Run(resume, runs.read_run(resume))
+        return runs.open_run(root, "finetune", inputs, fresh=fresh,
+                             settings=_sources(settings, resolved))
+
+    def finished() -> runs.Run | None:
+        """The run, if nothing is left to do in it."""
+        run = opened() if (folder / "run.json").is_file() else None
+        return run if run and run.complete and methods.is_saved(run.path) else None
+
+    run = None if fresh else team.first(finished)
+    if run is not None:
+        return _reused(run, team, strict=strict)
+    with contextlib.ExitStack() as held:
+        # Before it is opened: what --fresh throws away may be what another process trains.
+        team.first(lambda: held.enter_context(runs.held(
+            folder, busy="another process is training this run",
+            mend="Wait for it, or change --seed")))
+        run = team.first(opened)
+        if run.complete and team.first(lambda: methods.is_saved(folder)):  # in the meantime
+            return _reused(run, team, strict=strict)
+        return _train(settings, run, kept, failures, data.format, retriever, team, strict=strict)
+
+
+def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
     if team.leads:
-        Path(f"{run.path}.lock").unlink(missing_ok=True)
-    return report
-
-
-def _acquire(lock: BaseFileLock, run: Path) -> None:
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunError("another process is training this run", where=str(run),
-                       mend="Wait for it, or change --seed") from error
+        checkpoints.discard(run.path)  # a kill may have come before that
+    note(f"reusing {run.path}: same data, base and settings")
+    report = msgspec.convert(run.state["result"], TrainReport)
+    if strict:
+        refuse_left_out(report.skipped)
+        refuse_findings(report.data, where=str(run.path))
+    return replace(report, run=str(run.path), reused=True)
 
 
 def refuse_changed(run: Path, inputs: Mapping[str, Any]) -> None:
@@ -140,6 +150,8 @@ def refuse_changed(run: Path, inputs: Mapping[str, Any]) -> None:
         raise RunError("this is no run of finetune", where=str(run),
                        mend="Give a folder that `phi3kit finetune` made")
     before, now = flatten(state["inputs"]), flatten(inputs)
+    if "reads" not in state["inputs"]:  # a run of before that was recorded
+        now = {key: value for key, value in now.items() if not key.startswith("reads.")}
     changed = [_change(key, before.get(key), now.get(key)) for key in {**before, **now}
                if before.get(key) != now.get(key)]
     if changed:
@@ -150,6 +162,10 @@ def refuse_changed(run: Path, inputs: Mapping[str, Any]) -> None:
 def _change(key: str, before: Any, now: Any) -> str:
     if key in ("dataset", "base", "index"):  # hashes tell nobody anything
         return f"the {key} has another content"
+    if key == "kept":
+        return "other examples are held out"
+    if key.startswith("reads."):
+        return f"the base has another {key.partition('.')[2]}"
     return f"{key} was {before!r} and is {now!r}"
 
 
@@ -162,16 +178,24 @@ def _retriever(settings: Settings, examples: Sequence[Example]) -> Retriever | N
     return open_retriever(settings)
 
 
-def _inputs(settings: Settings, examples: Sequence[Example], base: str, sha256: str,
+def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
             retriever: Retriever | None) -> dict[str, Any]:
     """Everything that changes the adapter: the identity of the run."""
+    from phi3kit.models.loading import fingerprint, reading
+
+    model = settings.model
     own = {key: value for key, value in msgspec.to_builtins(settings.finetune).items()
            if key not in _NOT_IDENTITY}
     inputs: dict[str, Any] = {
-        "phi3kit": __version__, "dataset": sha256, "examples": len(examples), "base": base,
-        "dtype": settings.model.dtype, "device": settings.model.device,
-        "instruction": settings.ask.instruction, "finetune": own,
+        "phi3kit": __version__, "dataset": data.sha256, "examples": len(kept),
+        "base": fingerprint(model.name, model.revision), "dtype": model.dtype,
+        "device": model.device, "instruction": settings.ask.instruction, "finetune": own,
     }
+    if reads := reading(model.name, model.revision):
+        inputs["reads"] = reads
+    if len(kept) < len(data.examples):  # which ones were held out, not only how many
+        lines = ",".join(str(example.line) for example in kept)
+        inputs["kept"] = sha256_bytes(lines.encode())
     if retriever is not None:
         inputs |= {"index": retriever.fingerprint, "passages": settings.ask.passages,
                    "min_similarity": settings.ask.min_similarity}
@@ -206,12 +230,16 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
     sharded = sharding.wanted(own, team)
     loaded = methods.load(settings.model, own, sharded=sharded)
+    for line in preflight(loaded, own):
+        note(line)
     stop_ids = stop_token_ids(loaded.tokenizer, loaded.model)
     limit = min(settings.finetune.max_tokens, loaded.context)
     rows, too_long = _encode_all(settings, examples, messages, loaded, stop_ids, limit)
     if strict:
         refuse_left_out(too_long)
     data = team.first(lambda: _look(settings, rows, loaded, limit))
+    if strict:
+        refuse_findings(data, where=settings.finetune.dataset or "")
     failures = sorted([*failures, *too_long],
                       key=lambda f: int(f.where.rpartition(":")[2]))
     methods.add_adapter(loaded, own)

@@ -19,11 +19,15 @@ from phi3kit.models import starts
 from phi3kit.models.folding import Folded, folding
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
+from phi3kit.models.reading import TEMPLATE, TOKENIZER
 
 Init = Literal["default", "pissa", "loftq"]
 
 _BINDING = "phi3kit.json"
 _WEIGHTS = "adapter_model.safetensors"
+# What of the base's reading an adapter is bound to beside the weights. Not the configuration:
+# another version of transformers may write the same one in other words.
+_READS = (TEMPLATE, TOKENIZER)
 
 
 def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int,
@@ -129,6 +133,7 @@ def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:
             "base": loaded.name,
             "revision": _revision(loaded),
             "fingerprint": loaded.fingerprint,
+            "reads": {what: loaded.reads[what] for what in _READS if what in loaded.reads},
             "quantization": loaded.quantization,
             "run": run,
             "instruction": instruction,
@@ -203,7 +208,8 @@ def attach(loaded: Loaded, adapter: Path) -> None:
     memory is what is short, it stays apart.
 
     Raises:
-        ModelError: trained on another base; damaged, incomplete or foreign weights.
+        ModelError: trained on another base, chat template or tokenizer; damaged,
+            incomplete or foreign weights.
     """
     from peft import PeftModel, get_peft_model_state_dict
     from safetensors import SafetensorError, safe_open
@@ -216,6 +222,7 @@ def attach(loaded: Loaded, adapter: Path) -> None:
                          f"{_short(record['fingerprint'])}; this is {loaded.name}, "
                          f"{_short(loaded.fingerprint)})", where=str(folder),
                          mend=f"Answer with --model {record.get('base')} or train again")
+    _refuse_other_reading(record, loaded, folder)
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as file:
             stored = set(file.keys())
@@ -235,6 +242,20 @@ def attach(loaded: Loaded, adapter: Path) -> None:
         loaded.folded.show(adapted=True)
     else:
         loaded.model = model
+
+
+def _refuse_other_reading(record: dict[str, Any], loaded: Loaded, folder: Path) -> None:
+    """The same weights may be shown other tokens than the adapter was trained on.
+
+    Adapters of before this was recorded, and bases from the hub, have nothing to compare.
+    """
+    trained: Any = record.get("reads")
+    for what in _READS if isinstance(trained, dict) else ():
+        before, now = trained.get(what), loaded.reads.get(what)
+        if before and now and before != now:
+            raise ModelError(f"the adapter was trained with another {what} than {loaded.name} has "
+                             "now", where=str(folder),
+                             mend=f"Put the base's {what} back, or train again")
 
 
 def detach(loaded: Loaded) -> None:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,9 +16,11 @@ from phi3kit.errors import ModelError, first_line
 from phi3kit.files import sha256_bytes
 from phi3kit.models import four_bit, packaged
 from phi3kit.models.catalog import CATALOG, ModelSpec, find
+from phi3kit.models.chat import turn_end
 from phi3kit.models.hardware import pick_device, pick_dtype
 from phi3kit.models.hashes import remembered_sha256
 from phi3kit.models.quiet import hush
+from phi3kit.models.reading import reading_of
 from phi3kit.settings import ModelSettings
 
 Quantization = Literal["none", "nf4"]
@@ -42,6 +44,7 @@ class Loaded:
         folded: the adapter that has been added into the weights; None without one, or when
             it is kept apart from them (see `adapters.attach`).
         start: the weights that a PiSSA adapter began with, which the base is now without.
+        reads: identity of template, tokenizer and configuration; see `reading`.
     """
 
     model: Any
@@ -55,6 +58,7 @@ class Loaded:
     context: int
     folded: Any = None
     start: Any = None
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve_base(name: str, revision: str | None = None) -> tuple[str | Path, str | None]:
@@ -104,6 +108,18 @@ def fingerprint(name: str, revision: str | None = None) -> str:
     if isinstance(base, Path):
         return _fingerprint_folder(base)
     return f"hub:{base}@{_commit(base, wanted)}"
+
+
+def reading(name: str, revision: str | None = None) -> dict[str, str]:
+    """The identity of a base's chat template, tokenizer and configuration, by these names.
+
+    Nothing for a hub model: its fingerprint names the commit, which stands for them too.
+
+    Raises:
+        ModelError: as `resolve_base`; a file that is no JSON.
+    """
+    base, _ = resolve_base(name, revision)
+    return reading_of(base) if isinstance(base, Path) else {}
 
 
 def stored_dtype(name: str, revision: str | None = None) -> str:
@@ -177,13 +193,32 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
             four_bit.hold_dequantized(model, getattr(torch, dtype))
         four_bit.let_go_of_files(model)
     tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.unk_token or tokenizer.eos_token
+    _settle_padding(tokenizer)
     model.eval()
     return Loaded(
         model=model, tokenizer=tokenizer, name=settings.name, fingerprint=identity,
         quantization=quantization, dtype=dtype, device=device, spec=find(settings.name),
-        context=int(model.config.max_position_embeddings))
+        context=int(model.config.max_position_embeddings),
+        reads=reading_of(base) if isinstance(base, Path) else {})
+
+
+def _settle_padding(tokenizer: Any) -> None:
+    """Pad with a token that ends no answer: who masks padding by it would mask the end too.
+
+    Nothing here masks by the token, but other software does, and reads it from the tokenizer
+    that is saved with a model.
+    """
+    try:
+        end = turn_end(tokenizer)
+    except ModelError:  # a template that is not for chats: told where one is to be put
+        end = None
+    trained = tokenizer.eos_token_id if end is None else end
+    if tokenizer.pad_token_id not in (None, trained):
+        return
+    others = [tokenizer.unk_token_id, tokenizer.eos_token_id, *sorted(tokenizer.all_special_ids)]
+    chosen = next((i for i in others if i is not None and i != trained), trained)
+    if chosen is not None:
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(chosen)
 
 
 def _explained(where: str, load: Callable[[], Any]) -> Any:
