@@ -133,8 +133,9 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "Training examples (JSON, JSONL or CSV): messages, prompt/completion, Alpaca or "
         "ShareGPT; the format is detected."))] = None
     qlora: Annotated[bool, Meta(description=(
-        "Base in 4-bit NF4: a quarter of the weights' memory, slower steps. Use it when "
-        "LoRA does not fit."))] = False
+        "Base in 4-bit NF4. On a GPU a quarter of the weights' memory and slower steps: use it "
+        "when LoRA does not fit. On a CPU a model of up to about 1B is held dequantised as well, "
+        "so that it is as fast as LoRA and takes more memory, not less."))] = False
     full: Annotated[bool, Meta(description=(
         "Train every weight of the base instead of an adapter: learns most, forgets most, and "
         "takes 16 bytes per parameter before activations. For models under 1B, with a "
@@ -174,6 +175,11 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     micro_batch_tokens: Annotated[int, Meta(ge=1, description=(
         "Tokens, padding included, that one forward pass may hold. Higher is faster until "
         "memory ends (CPU: 512; 24 GB GPU: 8192)."))] = 512
+    packing: Annotated[bool, Meta(description=(
+        "Lay the examples of a micro-batch end to end instead of padding them. Pays where lengths "
+        "differ much; attention then works on the square of micro_batch_tokens. Refused for "
+        "models in which one example would see another; the result differs by rounding "
+        "only."))] = False
     max_tokens: Annotated[int, Meta(ge=16, description=(
         "Longest example; a longer one loses the start of its prompt, never its "
         "answer."))] = 1024
@@ -210,8 +216,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     more_adapters: Annotated[tuple[str, ...], Meta(description=(
         "Run folders of the same training as ask.adapter with other seeds (finetune.seed): each "
         "answers all questions too, and how much a seed changes is in the intervals. Two or more "
-        "of them tell something; each takes as long as the first. Freshness, learning curve and "
-        "judge look at the first alone."))] = ()
+        "of them tell something; each takes as long as the first."))] = ()
     more_adapters_rag: Annotated[tuple[str, ...], Meta(description=(
         "The same for compare.adapter_rag."))] = ()
     shots: Annotated[int, Meta(ge=1, le=64, description=(

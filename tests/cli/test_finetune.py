@@ -48,6 +48,18 @@ def test_dry_run_names_sources_and_trains_nothing(run_cli: Run, tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
+def test_every_setting_of_a_run_has_a_flag(run_cli: Run, tmp_path: Path) -> None:
+    given = {"finetune.batch-size": "4", "finetune.max-tokens": "256", "finetune.alpha": "8",
+             "finetune.dropout": "0.1", "finetune.micro-batch-tokens": "64",
+             "model.device": "cpu", "model.dtype": "float32", "compare.questions": "q.jsonl"}
+    flags = [part for key, value in given.items()
+             for part in (f"--{key.partition('.')[2]}", value)]
+    done = run_cli("finetune", *flags, "--dry-run")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    for key, value in given.items():
+        assert value in lines[key.replace('-', '_')] and "(flag)" in lines[key.replace('-', '_')]
+
+
 @pytest.mark.parametrize(("args", "why"), [
     (["--dataset", "absent.jsonl"], "absent.jsonl: no such file"),
     ([], "finetune.dataset: no dataset"),

@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from facts_to_learn import FACTS, Configure
 
+from phi3kit import runs
 from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.finetune import checkpoints, metrics
 from phi3kit.finetune import trainer as trainers
@@ -82,6 +85,16 @@ def test_a_finished_run_is_reused_and_another_setting_is_another_run(
     for change in ({"rank": 4}, {"seed": 1}, {"ask__instruction": "Be brief."}):
         other = finetune(configure(epochs=1, **change))
         assert not other.reused and other.run != first.run
+    assert not finetune(configure(epochs=1), fresh=True).reused
+
+
+def test_fresh_leaves_a_run_that_another_process_trains(configure: Configure) -> None:
+    made = Path(finetune(configure(epochs=1)).run)
+    with runs.held(made, busy="", mend=""):
+        with pytest.raises(RunError, match="another process is training this run"):
+            finetune(configure(epochs=1), fresh=True)
+        assert (made / "adapter" / "adapter_model.safetensors").is_file()
+        assert finetune(configure(epochs=1)).reused  # what is finished, nobody trains
     assert not finetune(configure(epochs=1), fresh=True).reused
 
 
@@ -212,6 +225,45 @@ def test_no_usable_example_is_an_error(configure: Configure, facts: Path) -> Non
 def test_no_dataset_is_an_error(project: Path) -> None:
     with pytest.raises(SettingsError, match="--dataset"):
         finetune(load({}).values)
+
+
+@pytest.mark.parametrize(("device", "qlora", "optimizer"), [
+    ("cuda", True, "paged_adamw_32bit"), ("cuda", False, "adamw_torch"),
+    ("cpu", True, "adamw_torch"), ("mps", True, "adamw_torch")])
+def test_qlora_pages_its_optimizer_on_cuda_alone(tmp_path: Path, device: str, qlora: bool,
+                                                 optimizer: str) -> None:
+    own = load({"finetune.qlora": qlora}).values.finetune
+    loaded: Any = SimpleNamespace(device=device, dtype="float32")
+    assert trainers._arguments(loaded, 8, own, tmp_path).optim == optimizer
+
+
+def test_a_checkpoint_is_never_older_than_ten_minutes(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    original, saved = checkpoints.saving, []
+
+    def watched(root: Path, name: str) -> Any:
+        saved.append(name)
+        return original(root, name)
+
+    monkeypatch.setattr(checkpoints, "saving", watched)
+    monkeypatch.setattr(trainers, "_SAVES", 1)
+    plain = finetune(configure())
+    assert saved == ["checkpoint-10"]
+    shutil.copytree(plain.run, tmp_path / "plain")
+    saved.clear()
+    now = 0.0
+
+    def clock() -> float:  # a step of four minutes; it is asked the time about twice
+        nonlocal now
+        now += 120.0
+        return now
+
+    monkeypatch.setattr(trainers.time, "monotonic", clock)
+    again = finetune(configure(), fresh=True)
+    steps = [int(name.rpartition("-")[2]) for name in saved]
+    assert len(steps) > 2 and steps[-1] == 10
+    assert same(again.run, tmp_path / "plain", 0.0)  # when it is saved changes nothing
 
 
 def test_dropout_trains_too(configure: Configure) -> None:

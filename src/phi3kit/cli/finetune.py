@@ -22,8 +22,16 @@ def finetune(
     init: Annotated[str | None, typer.Option(
         help="Where the adapter begins: default, pissa or loftq.")] = None,
     rank: Annotated[int | None, typer.Option(help="Rank of the adapter.")] = None,
+    alpha: Annotated[int | None, typer.Option(help="Scale, divided by the rank.")] = None,
+    dropout: Annotated[float | None, typer.Option(help="On the adapter's input.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the examples.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples per optimizer step.")] = None,
+    micro_batch_tokens: Annotated[int | None, typer.Option(
+        help="Tokens that one forward pass may hold.")] = None,
+    packing: Annotated[bool | None, typer.Option(
+        "--packing/--no-packing", help="Examples end to end instead of padded.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest example.")] = None,
     passages: Annotated[float | None, typer.Option(
         metavar="SHARE", help="Share of the examples that carry retrieved passages, 0 to 1.")] = (
         None),
@@ -33,6 +41,11 @@ def finetune(
     shard: Annotated[bool | None, typer.Option(
         "--shard/--no-shard", help="Several processes: each holds a share of the base.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(
+        help="Arithmetic: auto, bfloat16, float16 or float32.")] = None,
+    questions: Annotated[Path | None, typer.Option(
+        help="Held-out questions: examples that ask one are left out.")] = None,
     report_to: Annotated[str | None, typer.Option(
         help="Tracker: none, tensorboard, wandb or mlflow.")] = None,
     resume: Annotated[Path | None, typer.Option(
@@ -41,7 +54,9 @@ def finetune(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew even if this very run was "
                                                         "made before.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop before training when an example "
-                                                          "would be left out.")] = False,
+                                                          "would be left out or cut, is close to "
+                                                          "a held-out question or contradicts "
+                                                          "another.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
                                                             "sources and stop.")] = False,
@@ -58,6 +73,11 @@ def finetune(
         "finetune.qlora": qlora, "finetune.full": full, "finetune.dora": dora,
         "finetune.rslora": rslora, "finetune.init": init, "finetune.report_to": report_to,
         "finetune.rank": rank, "finetune.epochs": epochs,
+        "finetune.alpha": alpha, "finetune.dropout": dropout,
+        "finetune.batch_size": batch_size, "finetune.max_tokens": max_tokens,
+        "finetune.packing": packing, "finetune.micro_batch_tokens": micro_batch_tokens,
+        "model.device": device, "model.dtype": dtype,
+        "compare.questions": None if questions is None else str(questions),
         "finetune.learning_rate": learning_rate, "finetune.passages": passages,
         "finetune.checkpointing": checkpointing, "finetune.shard": shard,
         "finetune.seed": seed,
@@ -65,7 +85,7 @@ def finetune(
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
-        printed.show(resolved, "model", "ingest", "ask", "finetune", "runs")
+        printed.show(resolved, "model", "ingest", "ask", "finetune", "compare", "runs")
         return
     from phi3kit.finetune import processes, train
 

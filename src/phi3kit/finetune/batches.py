@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from phi3kit.dataset.encode import IGNORED, Encoded
+from phi3kit.finetune.packing import packs
 
 # Widths are multiples of it: a CPU's matrix library sets itself up anew for each shape that it
 # has not met, which costs more than the padding (8 % of an epoch over rows of 40 to 700 tokens).
@@ -44,15 +45,23 @@ class Collator:
     Rows are padded on the right. A causal model's tokens never see what stands to the right
     of them, and padding carries no label, so no attention mask is needed: attention takes its
     fast causal path, and what stands in the padding cannot matter.
+
+    Packed, the rows of a micro-batch are laid end to end in one row instead, with positions
+    that begin anew in each; only its end is padded, to a width that was met before.
     """
 
-    def __init__(self, pad_id: int, budget: int, processes: int = 1) -> None:
+    def __init__(self, pad_id: int, budget: int, processes: int = 1, *,
+                 packed: bool = False) -> None:
         self._pad_id = pad_id
         self._budget = budget
         self._processes = processes
+        self._packed = packed
 
     def __call__(self, rows: Sequence[Encoded]) -> dict[str, Any]:
-        """{"micro": [{"input_ids", "labels": int64[rows, width]}, …], "tokens", "trained"}."""
+        """{"micro": [{"input_ids", "labels": int64[rows, width]}, …], "tokens", "trained"}.
+
+        Packed, each has one row, and "position_ids" of the same shape.
+        """
         import torch
 
         def padded(group: list[int], field: str, fill: int) -> Any:
@@ -60,14 +69,29 @@ class Collator:
             return torch.tensor([[*getattr(rows[i], field),
                                   *[fill] * (width - len(rows[i].input_ids))] for i in group])
 
-        widths = [padded_width(len(row.input_ids)) for row in rows]
+        def end_to_end(group: list[int]) -> dict[str, Any]:
+            ids = [token for i in group for token in rows[i].input_ids]
+            # A first token is predicted from nothing, least of all from another example's last.
+            labels = [label for i in group for label in (IGNORED, *rows[i].labels[1:])]
+            positions = [at for i in group for at in range(len(rows[i].input_ids))]
+            rest = padded_width(len(ids)) - len(ids)
+            return {"input_ids": torch.tensor([[*ids, *[self._pad_id] * rest]]),
+                    "labels": torch.tensor([[*labels, *[IGNORED] * rest]]),
+                    "position_ids": torch.tensor([[*positions, *range(rest)]])}
+
+        widths = [len(row.input_ids) if self._packed else padded_width(len(row.input_ids))
+                  for row in rows]
         budget = self._budget
         if self._processes > 1:  # small enough that there is one for each
             budget = min(budget, -(-sum(widths) // self._processes))
-        groups = micro_batches(widths, budget)
+        if self._packed:
+            micro = [end_to_end(group) for group in packs(widths, budget)]
+        else:
+            micro = [{"input_ids": padded(group, "input_ids", self._pad_id),
+                      "labels": padded(group, "labels", IGNORED)}
+                     for group in micro_batches(widths, budget)]
         return {
-            "micro": [{"input_ids": padded(group, "input_ids", self._pad_id),
-                       "labels": padded(group, "labels", IGNORED)} for group in groups],
+            "micro": micro,
             "tokens": sum(len(row.input_ids) for row in rows),
             "trained": sum(row.trained for row in rows),
         }

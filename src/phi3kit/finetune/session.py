@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.finetune import checkpoints, fused, methods, metrics
 from phi3kit.finetune.attention import short_rows
+from phi3kit.finetune.packing import refuse_if_seen
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
 from phi3kit.progress import bar, note
@@ -49,6 +50,7 @@ class Session:
         Raises:
             KeyboardInterrupt: after Ctrl-C, when the step at hand is done and saved.
             RunError: the loss is not finite.
+            ModelError: the examples are to be packed, and the model cannot keep them apart.
         """
         start = self._team.first(lambda: checkpoints.newest(self._run))
         done = checkpoints.step_of(start) if start else 0
@@ -62,9 +64,12 @@ class Session:
         if self._settings.dropout == 0.0:
             fused.fuse(self._loaded.model)
         try:
-            with short_rows(self._loaded.model), bar("training", total) as advance:
-                advance(done)
-                self._run_trainer(start, advance)
+            with short_rows(self._loaded.model):
+                if self._settings.packing:
+                    refuse_if_seen(self._loaded)
+                with bar("training", total) as advance:
+                    advance(done)
+                    self._run_trainer(start, advance)
         finally:
             keep_activations(self._loaded.model)
             fused.unfuse(self._loaded.model)

@@ -20,13 +20,15 @@ from phi3kit.finetune import checkpoints, metrics, sharding, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.loss import answer_loss, causal_of, has_plain_head
+from phi3kit.finetune.packing import positioned
 from phi3kit.finetune.processes import ALONE, Processes
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
     from phi3kit.settings import FinetuneSettings
 
-_SAVES = 5  # over a run
+_SAVES = 5  # over a run, and besides:
+_SAVE_SECONDS = 600.0  # at most so long after the last one, for a step more or less
 
 OnStep = Callable[[dict[str, Any]], None]
 
@@ -52,13 +54,15 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
                          mend="Use --no-checkpointing")
 
     pad = loaded.tokenizer.pad_token_id
-    collator = Collator(0 if pad is None else pad, settings.micro_batch_tokens, team.size)
+    collator = Collator(0 if pad is None else pad, settings.micro_batch_tokens, team.size,
+                        packed=settings.packing)
     trainer = _trainer_class()(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
         train_dataset=_as_dataset(rows),
         data_collator=lambda items: collator(
             [Encoded(tuple(item["input_ids"]), tuple(item["labels"])) for item in items]))
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_save_in_time(team))
     trackers.keep_in(run, trainer)
     trainer.run, trainer.on_step, trainer.team = run, on_step, team
     trainer.sharded = sharding.wanted(settings, team)
@@ -103,7 +107,7 @@ def _arguments(loaded: Loaded, rows: int, settings: FinetuneSettings, run: Path)
         warmup_steps=0.05,  # below 1: a share of the steps
         weight_decay=0.0,  # A and B start near zero; decay would pull the base's way
         max_grad_norm=1.0,
-        optim="adamw_torch",
+        optim=_optimizer(loaded.device, qlora=settings.qlora),
         seed=settings.seed, data_seed=settings.seed,
         logging_steps=1, report_to=settings.report_to, run_name=run.name,
         disable_tqdm=True, log_level="error",
@@ -120,6 +124,42 @@ def _arguments(loaded: Loaded, rows: int, settings: FinetuneSettings, run: Path)
     # One process, one device: a second GPU is for a second process, not for DataParallel.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
+
+
+def _optimizer(device: str, *, qlora: bool) -> str:
+    """QLoRA's paged AdamW on a CUDA card (Dettmers et al. 2023, section 3), else torch's.
+
+    Its moments move to host memory while a long row needs their room, instead of ending the
+    run. The arithmetic is AdamW's in 32 bits either way.
+    """
+    return "paged_adamw_32bit" if qlora and device == "cuda" else "adamw_torch"
+
+
+def _save_in_time(team: Processes) -> Any:
+    """A callback that asks for a checkpoint when the last one is ten minutes old.
+
+    When a checkpoint is written does not change what is trained, so that a run may be resumed
+    from any of them.
+    """
+    from transformers import TrainerCallback
+
+    class SaveInTime(TrainerCallback):  # type: ignore[misc]
+        """The clock is the first process's, which writes."""
+
+        last = time.monotonic()
+
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.last = time.monotonic()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
+            if team.leads and time.monotonic() - self.last >= _SAVE_SECONDS:
+                control.should_save = True
+            return control
+
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            self.last = time.monotonic()
+
+    return SaveInTime()
 
 
 def _trainer_class() -> Any:
@@ -153,8 +193,10 @@ def _trainer_class() -> Any:
             self._spent = {"tokens": int(inputs["tokens"]), "trained": int(inputs["trained"])}
             total = torch.zeros((), device=self.args.device)
             for micro in self.team.share(inputs["micro"], even=self.sharded):
-                with self.compute_loss_context_manager():
-                    loss = answer_loss(model, **self._prepare_input(micro),
+                tensors = self._prepare_input(micro)
+                positions = tensors.pop("position_ids", None)
+                with self.compute_loss_context_manager(), positioned(model, positions):
+                    loss = answer_loss(model, **tensors,
                                        plain_head=self.plain_head) / inputs["trained"]
                 self.accelerator.backward(loss)
                 total += loss.detach()
