@@ -32,11 +32,17 @@ def test_every_key_has_a_trade_off_and_a_source(project: Path) -> None:
 @pytest.mark.parametrize(("text", "said"), [
     ("model:\n  nme: x\n", "phi3kit.yaml:2: unknown key 'model.nme'. Did you mean 'model.name'?"),
     ("embedder: x\n", "Did you mean 'ingest.embedder'?"),
-    ("finetune:\n  rank: 0\n", "phi3kit.yaml:2: 'finetune.rank': expected `int` >= 1"),
-    ("finetune:\n  epochs: three\n", "'finetune.epochs': expected `float`, got `str`"),
-    ("compare:\n  arms: [base, foo]\n", "'compare.arms': invalid enum value 'foo'"),
+    ("finetune:\n  rank: 0\n", "phi3kit.yaml:2: 'finetune.rank': expected a whole number >= 1"),
+    ("finetune:\n  epochs: three\n", "'finetune.epochs': expected a number, got text"),
+    ("compare:\n  arms: [base, foo]\n", "phi3kit.yaml:2: 'compare.arms': there is no 'foo'. Take "
+     "one of base, "),
+    ("compare:\n  metric: luck\n", "'compare.metric': there is no 'luck'. Take one of score, "),
+    ("compare:\n  weights: {speed: 1}\n", "phi3kit.yaml:2: 'compare.weights': there is no "
+     "'speed'. Take one of quality, latency, cost, transparency, freshness"),
+    ("compare:\n  judge: [1]\n", "'compare.judge': expected text or null, got a list"),
+    ("model:\n  device: gpu\n", "Take one of auto, cpu, cuda, mps"),
     ("a: [\n", "phi3kit.yaml:2: not valid YAML"),
-    ("model: 3\n", "'model': expected `object`"),
+    ("model: 3\n", "'model': expected names with values"),
     ("- x\n", "expected keys"),
     ("model:\n  name: a\n  name: b\n", "phi3kit.yaml:3: the key 'model.name' stands twice"),
 ])

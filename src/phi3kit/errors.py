@@ -1,10 +1,13 @@
 """One family of errors: what is wrong, where, and how to mend it.
 
 Whatever a user can cause is raised as a `Phi3kitError`; the command line prints it as one
-line and exits with 1. Any other exception is a defect of ours and keeps its traceback.
+line and exits with its `exit_code`. Any other exception is a defect of ours and keeps its
+traceback.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 
 class Phi3kitError(Exception):
@@ -14,7 +17,12 @@ class Phi3kitError(Exception):
         what: what is wrong, without a full stop.
         where: the file, line or field, in the user's terms.
         mend: what to do about it, as an imperative sentence without a full stop.
+
+    Attributes:
+        exit_code: of the command line: 1, or 2 where it was used wrongly.
     """
+
+    exit_code: ClassVar[int] = 1
 
     def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
         self.what = what
@@ -31,6 +39,8 @@ class Phi3kitError(Exception):
 
 class SettingsError(Phi3kitError):
     """A key or a value of phi3kit.yaml or of a flag that cannot be used."""
+
+    exit_code = 2
 
 
 class DataError(Phi3kitError):

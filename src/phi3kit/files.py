@@ -9,6 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from phi3kit.errors import DataError
+
 
 def write_atomic(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` so that a reader sees the old file or the new one.
@@ -29,9 +31,32 @@ def write_atomic(path: Path, text: str) -> None:
         raise
 
 
+def write_named(path: Path, text: str, *, mend: str) -> None:
+    """`write_atomic` for a file that the user named or looks for.
+
+    Args:
+        path: where it goes.
+        text: what it holds.
+        mend: what to do where it cannot be written.
+
+    Raises:
+        DataError: a folder of that name, no right to write there, a full disk, ….
+    """
+    try:
+        write_atomic(path, text)
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror or error})", where=str(path),
+                        mend=mend) from error
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    write_atomic(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """`value` as indented JSON that ends in a line feed."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def flush(path: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from phi3kit import settings
 from phi3kit.errors import SettingsError
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.shipped import shipped
 
 _WIDTH = 88
@@ -52,11 +52,13 @@ def write(*, recipe: str | None = None, force: bool = False) -> Path:
 
     Raises:
         SettingsError: there is one already; no such recipe.
+        DataError: it cannot be written here.
     """
     path = Path(settings.FILE_NAME)
     if path.exists() and not force:
         raise SettingsError("is there already", where=str(path), mend="Replace it with --force")
-    write_atomic(path, default_text() if recipe is None else _recipe_text(recipe))
+    write_named(path, default_text() if recipe is None else _recipe_text(recipe),
+                mend="Run this in a folder that you may write to")
     return path
 
 

@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 
 from phi3kit.errors import RunError
 from phi3kit.files import sha256_bytes, write_json
+from phi3kit.parsing import read_json
 
 Status = Literal["running", "complete", "failed"]
 
@@ -156,7 +157,7 @@ def read_run(path: Path) -> dict[str, Any]:
         RunError: the folder is no run folder, or its record is damaged.
     """
     try:
-        state = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        state = read_json((path / "run.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunError("not a run folder (no run.json)", where=str(path),
                        mend="Give a folder that finetune or compare made") from error
@@ -164,7 +165,8 @@ def read_run(path: Path) -> dict[str, Any]:
         raise RunError(f"run.json cannot be read ({error})", where=str(path),
                        mend="Run the command again with --fresh") from error
     if not isinstance(state, dict) or "status" not in state:
-        raise RunError("run.json is not ours", where=str(path))
+        raise RunError("run.json is not ours", where=str(path),
+                       mend="Give a folder that finetune or compare made")
     return state
 
 

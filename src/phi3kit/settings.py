@@ -7,16 +7,18 @@ Each key has its type, its bounds, its default and its trade-off in one place, b
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 from msgspec import Meta, Struct
 
 from phi3kit.errors import SettingsError
+from phi3kit.parsing import refuse_deep_yaml
 from phi3kit.records import Arm, Criterion
 
 FILE_NAME = "phi3kit.yaml"
@@ -206,7 +208,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     questions: Annotated[str | None, Meta(description=(
         "Held-out questions, JSON Lines: id, question, answers, source_ids, answerable, "
         "kind, format, terms. None of them may stand among the training examples."))] = None
-    arms: Annotated[tuple[Arm, ...], Meta(min_length=2, description=(
+    arms: Annotated[tuple[Arm, ...], Meta(description=(
         "What runs. base, rag, finetune and both can win; those left out cannot. few-shot, "
         "oracle-rag, full-context and bolted-on tell why something wins, and take as long as "
         "any other."))] = ("base", "rag", "finetune", "both")
@@ -414,6 +416,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = path.read_text(encoding="utf-8")
+        refuse_deep_yaml(text)
         node = yaml.compose(text, Loader=loader)
         tree = yaml.load(text, Loader=loader)
     except UnicodeDecodeError as error:
@@ -466,7 +469,39 @@ def _convert(tree: Mapping[str, Any], place: Any) -> Settings:
         # Not strict: YAML 1.1 reads 2e-4 (no dot) as text, and everybody writes it so.
         return msgspec.convert(tree, Settings, strict=False)
     except msgspec.ValidationError as error:
-        what, _, at = str(error).partition(" - at `$.")
-        key = at.rstrip("`").split("[")[0]
-        raise SettingsError(f"'{key}': {what[:1].lower()}{what[1:]}" if key else what,
-                            where=place(key)) from error
+        what, _, at = str(error).partition(" - at ")
+        key = at.rpartition("`$.")[2].rstrip("`").split("[")[0]
+        strange = _NO_CHOICE.fullmatch(what)
+        said = f"there is no {strange[1]}" if strange else _plainly(what)
+        raise SettingsError(
+            f"'{key}': {said}" if key else said, where=place(key),
+            mend=f"Take one of {', '.join(_choices(key))}" if strange else None) from error
+
+
+_NO_CHOICE = re.compile("Invalid enum value ('.*')")
+# What msgspec calls the kinds of values, for people who write YAML.
+_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false",
+          "array": "a list", "object": "names with values", "null": "null"}
+
+
+def _plainly(what: str) -> str:
+    """msgspec's "Expected `int`, got `str`" as "expected a whole number, got text"."""
+    said = re.sub("`([^`]*)`", lambda found: " or ".join(
+        _KINDS.get(kind, kind) for kind in found[1].split(" | ")), what)
+    return said[:1].lower() + said[1:]
+
+
+def _choices(key: str) -> list[str]:
+    """The words that the value of a key can be, or that stand in its list or as its names."""
+    kind: Any = Settings
+    for name in key.split("."):
+        kind = get_type_hints(kind)[name]
+    return list(_words(kind))
+
+
+def _words(kind: Any) -> Iterator[str]:
+    if get_origin(kind) is Literal:
+        yield from get_args(kind)
+    else:
+        for part in get_args(kind):
+            yield from _words(part)

@@ -103,10 +103,23 @@ def test_prediction_round_trip(project) -> None:
 
 @pytest.mark.parametrize("text", [
     "{", "[]", '{"recommendation": "guess", "decided": true}',
-    '{"recommendation": ["rag"], "decided": true}', '{"recommendation": "rag"}'])
+    '{"recommendation": ["rag"], "decided": true}', '{"recommendation": "rag"}',
+    '{"recommendation": "rag", "decided": true, "reasons": 5}',
+    '{"recommendation": "rag", "decided": true, "reasons": [{"because": []}]}',
+    '{"recommendation": "rag", "decided": true, "reasons": [{"statement": "x", "because": 5}]}',
+    '{"recommendation": "rag", "decided": true, "confidence": "high"}',
+    '{"recommendation": "rag", "decided": true, "scenario": []}'])
 def test_damaged_prediction_is_one_line(project, text) -> None:
     path = project / "p.json"
     path.write_text(text)
     with pytest.raises(DataError) as error:
         read_prediction(path)
     assert os.linesep not in str(error.value)
+
+
+@pytest.mark.parametrize("more", ["", ', "reasons": [{"statement": "x"}], "confidence": 1',
+                                  ', "reasons": null, "scenario": null'])
+def test_a_prediction_by_another_hand_may_lack_what_it_can(project, more) -> None:
+    path = project / "p.json"
+    path.write_text('{"recommendation": "rag", "decided": true' + more + "}")
+    assert read_prediction(path)["recommendation"] == "rag"

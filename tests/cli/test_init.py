@@ -11,7 +11,7 @@ def test_init_writes_and_never_overwrites(run_cli: Any, tmp_path: Path) -> None:
     path = tmp_path / "phi3kit.yaml"
     path.write_text("model:\n  name: mine\n")
     again = run_cli("init")
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "--force" in again.stderr
     assert "mine" in path.read_text()
     assert run_cli("init", "--force").returncode == 0
@@ -29,6 +29,7 @@ def test_a_folder_in_the_way_is_one_line(run_cli: Any, tmp_path: Path) -> None:
     (tmp_path / "phi3kit.yaml").mkdir()
     done = run_cli("init", "--force")
     assert done.returncode == 1
+    assert "phi3kit.yaml: cannot be written (Is a directory)" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -39,7 +40,7 @@ def test_init_with_a_recipe(run_cli: Any, tmp_path: Path) -> None:
 
 def test_an_unknown_recipe_names_the_nearest(run_cli: Any, tmp_path: Path) -> None:
     done = run_cli("init", "--recipe", "phi-3-mini-qlora-8g")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "Did you mean 'phi-3-mini-qlora-8gb'?" in done.stderr
     assert not (tmp_path / "phi3kit.yaml").exists()
 

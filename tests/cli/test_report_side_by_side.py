@@ -69,3 +69,11 @@ def test_mistakes_are_one_line(run_cli: Callable, runs: tuple[str, str]) -> None
         assert done.returncode == 1
         assert says in done.stderr and done.stderr.count("\n") == 1
     assert run_cli("report").returncode == 2
+
+
+def test_a_page_that_cannot_be_written_is_one_line(run_cli: Callable,
+                                                   runs: tuple[str, str], tmp_path: Path) -> None:
+    done = run_cli("report", *runs, "--html", str(tmp_path))
+    assert done.returncode == 1
+    assert "cannot be written (Is a directory)" in done.stderr
+    assert done.stderr.count("\n") == 1

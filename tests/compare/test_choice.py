@@ -211,6 +211,12 @@ def test_a_months_costs_replace_tokens_where_all_are_known() -> None:
     assert parts == pytest.approx({"base": 1 / 3, "rag": 1.0})
     parts = {s.arm: s.parts["cost"] for s in choose(partly, {"cost": 1}).standings}
     assert parts == pytest.approx({"base": 1.0, "rag": 0.25})
+    assert choose(known, {"cost": 1}).notes == ()
+    note, = choose(partly, {"cost": 1}).notes
+    assert "counted in tokens" in note and "compare.questions_per_month" in note
+    shown = dataclasses.replace(partly, choice=choose(partly, {"cost": 1}))
+    assert note in dict(findings(shown))["What do the weights say?"]
+    assert choose(partly, {"quality": 1, "latency": 1}).notes == ()
 
 
 def test_same_seed_same_choice_in_one_piece_or_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ def test_what_is_read(text: str, read: tuple[Any, ...]) -> None:
     ("both label_macro_f1 >= rag", "cannot be paired"),
 ])
 def test_what_is_refused(text: str, says: str) -> None:
-    with pytest.raises(SettingsError, match=r"^--gate") as error:
+    with pytest.raises(SettingsError, match=r"^compare\.gate") as error:
         read_gate(text, ARMS)
     assert says in str(error.value)
 

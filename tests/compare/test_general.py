@@ -15,10 +15,12 @@ from phi3kit.compare import run as room
 from phi3kit.compare.arms import contestants
 from phi3kit.compare.judge import judge
 from phi3kit.compare.questions import read_questions
+from phi3kit.compare.results import ROWS
 from phi3kit.compare.run import compare, load_comparison
 from phi3kit.compare.statistics import Method
-from phi3kit.errors import ModelError, SettingsError
+from phi3kit.errors import DataError, ModelError, RunError, SettingsError
 from phi3kit.records import Row
+from phi3kit.runs import read_run
 from phi3kit.settings import Settings
 from phi3kit.shipped import shipped
 from speaks_openai import ChatServer, chat_server
@@ -165,6 +167,59 @@ def test_a_failing_judge_is_counted_and_a_missing_one_is_told(
     server.orders = [401]
     with pytest.raises(ModelError):
         judge(judging(settings, server), rows, ["base", "rag"], project, METHOD)
+
+
+def test_a_judge_that_is_not_there_is_told_before_anything_is_asked(
+        settings: Settings, server: ChatServer) -> None:
+    server.orders = [401, 404]
+    for says in ("refuses the key", "has no model 'wise'. Name with --judge-model"):
+        with pytest.raises(ModelError, match=says):
+            compare(judging(settings, server))
+    gone = changed(settings, "compare", judge="http://127.0.0.1:9/v1", judge_model="wise")
+    with pytest.raises(ModelError, match=r"cannot be reached. Start it, or correct compare\.judge"):
+        compare(gone)
+    run, = Path(settings.runs).glob("compare-*")
+    assert not (run / ROWS).exists()
+    assert read_run(run)["status"] == "failed"
+
+
+def test_a_judge_that_fails_afterwards_costs_no_answers(
+        settings: Settings, server: ChatServer, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    by_content(server, monkeypatch, lambda one, two: "TIE")
+    compare(settings)
+    # Every answer is there, so that nothing is probed; the judge breaks at its first case.
+    server.orders = [401] * 50
+    found = compare(judging(settings, server))
+    assert found.judged == ()
+    assert any("the judge gave no verdicts" in line for line in found.notes)
+    assert "the judge gave no verdicts" in capsys.readouterr().err
+    assert load_comparison(Path(found.run)).notes == found.notes
+    server.orders = []
+    again = compare(judging(settings, server))
+    assert again.judged and not any("judge" in line for line in again.notes)
+
+
+def test_damaged_verdicts_of_the_judge_are_one_line(
+        settings: Settings, server: ChatServer, project: Path) -> None:
+    rows = [row("base", 0, "wrong"), row("rag", 0, "right")]
+    judge(judging(settings, server), rows, ["base", "rag"], project, METHOD)
+    file, = project.glob("judged-*.jsonl")
+    file.write_text("{\n", encoding="utf-8")
+    with pytest.raises(RunError, match=f"{file.name} cannot be read.*Remove that file"):
+        judge(judging(settings, server), rows, ["base", "rag"], project, METHOD)
+
+
+def test_what_fails_after_the_answers_marks_the_run(
+        settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise DataError("it cannot be told")
+
+    monkeypatch.setattr("phi3kit.compare.run.analyse", broken)
+    with pytest.raises(DataError):
+        compare(settings)
+    run, = Path(settings.runs).glob("compare-*")
+    assert (read_run(run)["status"], read_run(run)["why"]) == ("failed", "it cannot be told")
 
 
 def test_an_answer_cannot_speak_to_the_judge(settings: Settings, server: ChatServer,

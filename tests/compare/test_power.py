@@ -9,8 +9,15 @@ import pytest
 from scipy import stats
 
 from phi3kit.compare.power import detectable, likely_best
-from phi3kit.compare.statistics import Method, differences, sign_flip_p, summarise
-from phi3kit.compare.verdict import questions_needed
+from phi3kit.compare.statistics import (
+    Method,
+    differences,
+    effective_clusters,
+    interval,
+    sign_flip_p,
+    summarise,
+)
+from phi3kit.compare.verdict import questions_needed, standard_error
 from phi3kit.records import Detectable, Difference, Interval, Row
 
 METHOD = Method(confidence=0.95, resamples=2000, seed=0)
@@ -89,6 +96,28 @@ def noisy(documents: int, lead: float, seed: int = 0) -> list[Row]:
     draw = np.random.default_rng(seed)
     return rows_of({"base": [0.4] * documents,
                     "rag": list(0.4 + lead + draw.normal(0, 0.3, documents))})
+
+
+def test_the_standard_error_is_that_of_unequal_documents() -> None:
+    """Read back from an interval it is the clustered one, however the questions are spread."""
+    sizes = [1, 1, 1, 1, 2, 2, 3, 3, 4, 6, 12, 24]
+    dice = np.random.default_rng(5)
+    values = [(f"d{at}", float(shift + dice.normal(0, 0.1)))
+              for at, size in enumerate(sizes)
+              for shift in [dice.normal(0, 0.2)] for _ in range(size)]
+    counts = np.array(sizes, dtype=float)
+    sums = np.array([sum(v for name, v in values if name == f"d{at}")
+                     for at in range(len(sizes))])
+    left = sums - sums.sum() / counts.sum() * counts
+    n = len(sizes)
+    true = math.sqrt((left ** 2).sum() * n / (n - 1)) / counts.sum()
+    found = interval(values, Method(0.95, 20000, 0), bounds=(-1.0, 1.0))
+    worth = effective_clusters(counts)
+    assert worth < 5
+    read = standard_error(found, clusters=worth, confidence=0.95)
+    # The bootstrap of a ratio is skewed with one large document; the old way was 38% too large.
+    assert read == pytest.approx(true, rel=0.2)
+    assert standard_error(found, clusters=n, confidence=0.95) > read * 1.25
 
 
 def test_detectable_is_the_textbook_value() -> None:

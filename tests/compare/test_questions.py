@@ -45,6 +45,8 @@ def test_reads_what_is_there_and_fills_in_the_rest(tmp_path: Path) -> None:
     (GOOD, "stands on line 1"),
     ("{", "not valid JSON"),
     ("[]", "JSON object"),
+    ('{"id": "q2", "question": "\\ud800", "answers": ["a"]}', "half of a surrogate pair"),
+    ("[" * 200_000, "nested too deeply"),
 ])
 def test_names_line_and_field(tmp_path: Path, record: object, says: str) -> None:
     path = write(tmp_path, GOOD, record)
@@ -58,6 +60,14 @@ def test_an_empty_and_a_missing_file(tmp_path: Path) -> None:
         read_questions(write(tmp_path, ""))
     with pytest.raises(DataError, match="no such file"):
         read_questions(tmp_path / "none.jsonl")
+
+
+def test_a_format_that_is_described_nowhere_is_named_by_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, {**GOOD, "format": "code"}, {**GOOD, "id": "q2", "format": "ticket"})
+    assert len(read_questions(path)) == len(read_questions(path, {"code", "ticket"})) == 2
+    with pytest.raises(DataError, match=r"'ticket' is described nowhere.*compare\.formats") as said:
+        read_questions(path, {"code": None})
+    assert str(said.value).startswith(f"{path}:2: field 'format'")
 
 
 def test_unknown_keys_are_named_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,8 @@ from phi3kit.compare.questions import read_questions
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.run import compare, load_comparison
 from phi3kit.dataset.examples import Example
-from phi3kit.dataset.leakage import leaked_ids
+from phi3kit.dataset.heldout import HeldOut
+from phi3kit.dataset.leakage import find_leaks
 from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.files import sha256_file
 from phi3kit.records import Comparison, Row
@@ -226,7 +227,9 @@ def test_what_was_trained_on_is_refused(settings: Settings, project: Path, adapt
 def test_leakage_is_the_whole_question_asked(settings: Settings, role: str, text: str,
                                              leaked: list[str]) -> None:
     example = Example(messages=({"role": role, "content": text},), line=1)
-    assert leaked_ids(read_questions(Path("questions.jsonl")), [example]) == leaked
+    asked = [HeldOut(q.id, q.question, "") for q in read_questions(Path("questions.jsonl"))]
+    assert [leak.question_id for leak in find_leaks([example], asked)
+            if leak.how == "exact"] == leaked
 
 
 def test_the_prediction_is_put_to_the_test(settings: Settings) -> None:

@@ -112,7 +112,7 @@ def test_a_passage_is_told_at_the_place_that_passes(project: Path, run_cli):
                         "--json", cwd=project)
         assert [p["source"] for p in json.loads(shown.stdout)] == [f"docs/{part}/twice.md"]
     wrong = run_cli("search", question, "--filter", "sorce=a", cwd=project)
-    assert wrong.returncode == 1 and "--filter sorce=a" in wrong.stderr
+    assert wrong.returncode == 2 and "--filter sorce=a" in wrong.stderr
     assert "Traceback" not in wrong.stderr
     with pytest.raises(StoreError, match="--filter page=3: no passage"):
         open_retriever(settings.load({"ask.filters": ("page=3",)}).values)

@@ -55,7 +55,7 @@ def test_the_page_says_the_verdict_first_and_holds_every_answer(comparison: Comp
     assert not page.open
     text = " ".join(page.text.split())
     assert text.index(comparison.verdict.sentence) < text.index("How sure is that?")
-    assert "The advice was both: confirmed" in text
+    assert "The advice was both (72% sure): confirmed, for it wins." in text
     for row in comparison.rows:
         assert row.question in text
     for arm in comparison.arms:

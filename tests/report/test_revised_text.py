@@ -14,10 +14,10 @@ from finished_comparison import finished
 from phi3kit.advise.score import advise
 from phi3kit.records import Choice, Comparison, Revised, Standing
 from phi3kit.report.advice_text import outcome
-from phi3kit.report.comparison_text import fate, findings
+from phi3kit.report.comparison_text import findings
 from phi3kit.report.html import render_comparison
 from phi3kit.report.markdown import comparison_markdown
-from phi3kit.report.revised_text import revised_sentences
+from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.terminal_comparison import print_comparison
 
 WON = Revised("rag", 0.81, "both", 0.95, True, "measured")
@@ -34,24 +34,34 @@ NEARLY = {**EQUAL, "both": [0.91] * 40}
 
 
 @pytest.mark.parametrize(("revised", "said"), [
-    (WON, "Advice before: rag (81%) → after: both (measured)."),
-    (OPEN, "Advice before: rag → after: rag (by the rules, 72%; the comparison does not decide "
-           "it)."),
-    (LACKING, "Advice before: rag (81%) → after: finetune (measured, still open)."),
+    (WON, "As measured it becomes both."),
+    (OPEN, "By the rules it stays rag (72% sure), for the comparison does not decide it."),
+    (LACKING, "As measured it becomes finetune, still open."),
 ])
-def test_before_and_after_in_a_sentence(comparison: Comparison, revised: Revised,
+def test_before_and_after_are_said_once(comparison: Comparison, revised: Revised,
                                         said: str) -> None:
-    sentences = revised_sentences(dataclasses.replace(comparison, revised=revised))
-    assert sentences[0] == said
-    assert len(sentences) == (2 if revised.requirements else 1)
-    assert revised_sentences(dataclasses.replace(comparison, revised=None)) == []
+    sentences = advice_sentences(dataclasses.replace(comparison, revised=revised))
+    assert sentences[:2] == ["The advice was both (72% sure): confirmed, for it wins.", said]
+    assert len(sentences) == (3 if revised.requirements else 2)
+    assert advice_sentences(dataclasses.replace(comparison, revised=None)) == sentences[:1]
+    unadvised = dataclasses.replace(comparison.verdict, prediction=None, outcome=None)
+    assert advice_sentences(dataclasses.replace(comparison, verdict=unadvised)) == []
 
 
-def test_weights_may_choose_otherwise(comparison: Comparison) -> None:
+@pytest.mark.parametrize("told", [None, "high", True, float("nan"), 72])
+def test_a_confidence_that_is_none_is_not_told(comparison: Comparison, told: object) -> None:
+    found = dataclasses.replace(comparison, advice={"confidence": told})
+    assert advice_sentences(found)[0].startswith("The advice was both: confirmed")
+
+
+def test_weights_may_choose_otherwise(comparison: Comparison,
+                                      capsys: pytest.CaptureFixture[str]) -> None:
     weighed = Choice({"quality": 0.5, "cost": 0.5}, "base", (
-        Standing("base", 0.9, {}, 0.9), Standing("both", 0.1, {}, 0.1)), (), "base by weights.")
+        Standing("base", {}, 0.9, 0.9), Standing("both", {}, 0.1, 0.1)), (), "base by weights.")
     found = dataclasses.replace(comparison, revised=WON, choice=weighed)
-    assert revised_sentences(found)[0].startswith("On quality alone, advice before: rag (81%)")
+    said = "On quality alone, the advice was both (72% sure): confirmed, for it wins."
+    for name, text in views(found, capsys).items():
+        assert said in text and "The advice was" not in text, name
 
 
 def views(comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
@@ -69,11 +79,12 @@ def test_every_report_says_it(comparison: Comparison, revised: Revised,
                               capsys: pytest.CaptureFixture[str]) -> None:
     shown = dataclasses.replace(comparison, revised=revised)
     for name, text in views(shown, capsys).items():
-        for sentence in revised_sentences(shown):
+        for sentence in advice_sentences(shown):
             assert sentence in text, name
     assert "<b>0.20" not in render_comparison(shown)
     for name, text in views(dataclasses.replace(comparison, revised=None), capsys).items():
-        assert "→ after" not in text and "before and after" not in text, name
+        assert "As measured it" not in text and "By the rules it" not in text, name
+        assert "before and after" not in text, name
 
 
 def test_a_run_that_was_read_back_says_it(
@@ -81,7 +92,15 @@ def test_a_run_that_was_read_back_says_it(
     found = finished(tmp_path, NEARLY, advice={"recommendation": "rag", "confidence": 0.81,
                                                "scenario": ANSWERS})
     for name, text in views(found, capsys).items():
-        assert "Advice before: rag (81%) → after: both (measured)." in text, name
+        assert ("The advice was rag (81% sure): refuted, for at least one other arm beats it. As "
+                "measured it becomes both.") in text, name
+
+
+def test_what_has_to_be_known_to_read_it_is_in_every_view(
+        comparison: Comparison, capsys: pytest.CaptureFixture[str]) -> None:
+    found = dataclasses.replace(comparison, notes=("both: tuned [bold]otherwise",))
+    for name, text in views(found, capsys).items():
+        assert "To read this rightly" in text and "both: tuned [bold]otherwise" in text, name
 
 
 def test_the_terminal_counts_right_and_wrong_on_the_metric_that_decides(
@@ -121,9 +140,10 @@ def test_an_option_that_is_enough_is_told_from_one_that_is_ahead(
     assert sure == ("finetune is the simplest option whose 95% intervals against every other lie "
                     "above −0.05: a lead of 0.05 was said not to be worth another part "
                     "(compare.margin).")
-    assert fate(found) == "The advice was both: refuted, for finetune is enough."
+    fate, = advice_sentences(found)
+    assert fate == "The advice was both: refuted, for finetune is enough."
     for name, text in views(found, capsys).items():
-        assert sure in text and fate(found) in text, name
+        assert sure in text and fate in text, name
 
 
 def test_without_a_margin_the_same_answers_are_told_otherwise(tmp_path: Path) -> None:

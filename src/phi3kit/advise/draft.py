@@ -9,7 +9,7 @@ from typing import Any
 
 from phi3kit.advise.scenario import check_answers, read_scenario
 from phi3kit.errors import DataError
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 
 DRAFT_PATH = ".phi3kit/advise-draft.yaml"
 
@@ -17,7 +17,8 @@ DRAFT_PATH = ".phi3kit/advise-draft.yaml"
 def save_draft(answers: Mapping[str, Any], path: Path = Path(DRAFT_PATH)) -> None:
     """Write the answers as a scenario file; a skipped question stands as null."""
     lines = [f"{name}: {json.dumps(value)}\n" for name, value in answers.items()]
-    write_atomic(path, "# Answers so far; `phi3kit advise` goes on from here.\n" + "".join(lines))
+    write_named(path, "# Answers so far; `phi3kit advise` goes on from here.\n" + "".join(lines),
+                mend="Answer in a folder that you may write to")
 
 
 def read_draft(path: Path = Path(DRAFT_PATH)) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from phi3kit.errors import DataError
+from phi3kit.parsing import refuse_deep_yaml
 
 Kind = Literal["choice", "boolean", "integer", "number"]
 _UNKNOWN = frozenset({"", "null", "unknown", "none given", "~", "?"})
@@ -143,6 +144,7 @@ def read_scenario(path: Path) -> dict[str, Any]:
         raise DataError(f"cannot be read ({error.strerror})", where=str(path),
                         mend="Run `phi3kit advise` without a file to be asked") from error
     try:
+        refuse_deep_yaml(text)
         node = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -116,15 +116,10 @@ def _keep(advice: Advice, save: Path | None, *, asked: bool) -> None:
 
 
 def _write_page(advice: Advice, path: Path) -> None:
-    from phi3kit.errors import DataError
-    from phi3kit.files import write_atomic
+    from phi3kit.files import write_named
     from phi3kit.report.html_advice import render_advice
 
-    try:
-        write_atomic(path, render_advice(advice))
-    except OSError as error:
-        raise DataError(f"the page cannot be written ({error.strerror})", where=str(path),
-                        mend="Name another file with --html") from error
+    write_named(path, render_advice(advice), mend="Name another file with --html")
     progress.note(f"page written in {path}")
 
 

@@ -64,7 +64,7 @@ def _main(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr and exit code 1."""
+    """Run the command line; a user's mistake is one line on stderr and exit code 1 or 2."""
     # Nothing leaves the machine unless the user named a provider.
     for name in ("HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
@@ -74,7 +74,7 @@ def main() -> None:
         app()
     except Phi3kitError as error:
         print(f"phi3kit: {printable(str(error))}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("\nphi3kit: stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)

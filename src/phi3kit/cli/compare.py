@@ -11,6 +11,7 @@ import typer
 
 from phi3kit import settings
 from phi3kit.cli import dry_run
+from phi3kit.errors import SettingsError
 from phi3kit.records import Comparison, as_json
 
 
@@ -109,11 +110,13 @@ def _names(arms: str | None) -> list[str] | None:
     return None if arms is None else [name.strip() for name in arms.split(",") if name.strip()]
 
 
-def _sizes(text: str | None) -> list[int | str] | None:
-    """Numbers where there are such; the settings say what is wrong with anything else."""
+def _sizes(text: str | None) -> list[int] | None:
     names = _names(text)
-    return None if names is None else [
-        int(name) if name.isascii() and name.isdigit() else name for name in names]
+    for name in names or ():
+        if not (name.isascii() and name.isdigit()):
+            raise SettingsError(f"{name!r} is no number of examples", where="--learning-curve",
+                                mend="Write it as 25,50,100")
+    return None if names is None else [int(name) for name in names]
 
 
 def _weights(text: str | None) -> Mapping[str, float] | None:

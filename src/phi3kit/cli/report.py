@@ -17,14 +17,15 @@ def report(
         metavar="RUN...", help="Run folder that compare made. Several are set side by side, held "
                                "against the first.")],
     html: Annotated[Path | None, typer.Option(
-        help="Where the HTML page goes instead of the (first) run folder.")] = None,
+        help="Where the HTML page goes instead of the (first) run folder; the Markdown stays "
+             "there.")] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the result as JSON, and nothing else on stdout.")] = False,
 ) -> None:
     """Draw a finished comparison again, or set several side by side: no model, no GPU.
 
-    For one run report.html and report.md are written, and the exit code is that of compare; for
-    several side-by-side.html and side-by-side.md, and it is 0.
+    For one run report.html and report.md are written into its folder, and the exit code is that
+    of compare; for several side-by-side.html and side-by-side.md into the first's, and it is 0.
     """
     if len(runs) > 1:
         _show_side_by_side(runs, html, json_wanted=as_json_)

@@ -8,11 +8,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from phi3kit.compare.criteria import Measured, measure
+from phi3kit.compare.criteria import Measured, measure, monthly
+from phi3kit.compare.method import method_of
 from phi3kit.compare.statistics import Method, effective_clusters
-from phi3kit.errors import SettingsError
+from phi3kit.errors import RunError, SettingsError
 from phi3kit.records import CRITERIA, Choice, Comparison, Criterion, Option, Standing, Switch
 
+_TOKENS = ("Cost is counted in tokens of prompts and answers, for what a month costs is not known "
+           "of every option (compare.questions_per_month and the prices beside it).")
 # Shares of weight nearer than this are one point: what is left is rounding.
 _SAME = 1e-9
 
@@ -73,11 +76,19 @@ def with_choice(comparison: Comparison) -> Comparison:
     """The comparison with the choice by the weights in its conditions, where it has any.
 
     Made anew whenever a comparison is read, for a clock decides the latency in it.
+
+    Raises:
+        RunError: the weights there are none: the run was edited.
     """
     text = comparison.conditions.get("weights")
     if not text:
         return comparison
-    return dataclasses.replace(comparison, choice=choose(comparison, read_weights(str(text))))
+    try:
+        weights = read_weights(str(text))
+    except SettingsError as error:
+        raise RunError(f"the weights in result.json cannot be used ({error.what})",
+                       where=comparison.run, mend="Run phi3kit compare again") from error
+    return dataclasses.replace(comparison, choice=choose(comparison, weights))
 
 
 def choose(comparison: Comparison, weights: Mapping[Criterion, float]) -> Choice:
@@ -92,8 +103,7 @@ def choose(comparison: Comparison, weights: Mapping[Criterion, float]) -> Choice
         comparison: with its rows, and with freshness and costs where they were measured.
         weights: by criterion, 0 or more; some above 0.
     """
-    method = Method(comparison.confidence, int(comparison.conditions["resamples"]),
-                    int(comparison.conditions["seed"]))
+    method = method_of(comparison)
     wanted = [name for name in CRITERIA if weights.get(name, 0.0) > 0]
     found = measure(comparison, wanted, method)
     if not found.names:
@@ -109,7 +119,8 @@ def choose(comparison: Comparison, weights: Mapping[Criterion, float]) -> Choice
     else:
         chosen = _chosen(utilities, arms, standings[0].arm, found.questions, method)
     return Choice(shares, chosen, standings, _switches(shares, standings),
-                  _sentence(chosen, shares, standings), found.left_out)
+                  _sentence(chosen, shares, standings), found.left_out,
+                  (_TOKENS,) if "cost" in shares and monthly(comparison) is None else ())
 
 
 def _option(arm: str) -> Option:

@@ -69,7 +69,7 @@ def read_costs(run: Path) -> Costs | None:
         return msgspec.json.decode((run / COSTS).read_bytes(), type=Costs)
     except FileNotFoundError:
         return None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunError(f"{COSTS} cannot be read ({error})", where=str(run),
                        mend="Run phi3kit compare again") from error
 

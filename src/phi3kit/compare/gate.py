@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from phi3kit.compare.formats import Formats
+from phi3kit.compare.measurable import NEEDS, measurable
 from phi3kit.compare.metrics import METRICS
 from phi3kit.compare.seeds import parts
 from phi3kit.compare.sets import MACRO_F1
 from phi3kit.compare.statistics import Method, interval
 from phi3kit.errors import SettingsError
-from phi3kit.records import ARMS, Arm, Comparison, Gate, Interval
+from phi3kit.records import ARMS, Arm, Comparison, Gate, Interval, Question
 
 _NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 _CONDITION = re.compile(
@@ -59,7 +61,7 @@ def read_gate(text: str, arms: Sequence[Arm]) -> Condition:
     """
     text = " ".join(text.split())
     found = _CONDITION.fullmatch(text)
-    where = f'--gate "{text}"'
+    where = _where(text)
     if found is None:
         raise SettingsError("this is no condition", where=where, mend=_FORM)
     metric, other = found["metric"], found["other"]
@@ -73,6 +75,36 @@ def read_gate(text: str, arms: Sequence[Arm]) -> Condition:
     if against == arm:
         raise SettingsError(f"{arm} is held against itself", where=where, mend=_FORM)
     return Condition(text, arm, metric, found["sign"], against, limit)
+
+
+def _where(text: str) -> str:
+    """A gate's place: it comes by a flag or from the file, and its text tells which it is."""
+    return f'compare.gate "{text}"'
+
+
+def refuse_unmeasured(gates: Sequence[str], arms: Sequence[Arm], questions: Sequence[Question],
+                      formats: Formats, *, similarity: bool) -> None:
+    """Refuse gates on metrics that no answer of their arm can have, before any is asked for.
+
+    Args:
+        gates: conditions that `read_gate` reads.
+        arms: those that run.
+        questions: the held-out ones.
+        formats: what their `format` can name.
+        similarity: whether it is measured.
+
+    Raises:
+        SettingsError: names the gate and what the metric takes.
+    """
+    for text in gates:
+        condition = read_gate(text, arms)
+        for arm in (condition.arm, condition.other):
+            if arm is not None and condition.metric not in measurable(
+                    arm, questions, formats, similarity=similarity):
+                raise SettingsError(
+                    f"no answer of {arm} can have {condition.metric}, which takes "
+                    f"{NEEDS[condition.metric]}", where=_where(condition.text),
+                    mend="Take another metric or arm, or give it what it takes")
 
 
 def _refuse_unknown(metric: str, where: str) -> None:
@@ -145,7 +177,7 @@ def _value(comparison: Comparison, condition: Condition, method: Method) -> Inte
              for key, (cluster, worth) in own.items() if key in others]
     if not pairs:
         raise SettingsError(f"no question has {condition.metric} for both arms",
-                            where=f'--gate "{condition.text}"', mend="Take another metric")
+                            where=_where(condition.text), mend="Take another metric")
     return interval(pairs, method, bounds=(-1.0, 1.0), seeds=parts(comparison.seeds, [
         (condition.arm, condition.metric, 1.0), (condition.other, condition.metric, -1.0)]))
 
@@ -162,4 +194,4 @@ def _by_question(comparison: Comparison, arm: Arm,
 
 def _nothing(condition: Condition, arm: Arm) -> SettingsError:
     return SettingsError(f"no answer of {arm} has {condition.metric}",
-                         where=f'--gate "{condition.text}"', mend="Take another metric or arm")
+                         where=_where(condition.text), mend="Take another metric or arm")

@@ -12,14 +12,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phi3kit.compare.statistics import Method, interval
-from phi3kit.errors import SettingsError
+from phi3kit.errors import RunError, SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.models.generate import Generation, Generator
+from phi3kit.parsing import read_json
 from phi3kit.progress import bar, note
 from phi3kit.records import Judged, Message, Option, Row
 from phi3kit.settings import ModelSettings, Settings
+
+if TYPE_CHECKING:
+    from phi3kit.models.endpoint import EndpointGenerator
 
 _INSTRUCTION = (
     "You judge two answers to a question against the right answer. Better is the one that is "
@@ -54,17 +59,12 @@ def judge(settings: Settings, rows: Sequence[Row], arms: Sequence[Option], run: 
     Raises:
         SettingsError: a judge without the name of its model.
         ModelError: its server cannot be reached, or refuses the key or the model.
+        RunError: the verdicts that were kept are damaged.
     """
     chosen = settings.compare
-    if chosen.judge is None:
+    generator = open_judge(settings)
+    if generator is None:
         return ()
-    if chosen.judge_model is None:
-        raise SettingsError("the judge's model is not named", where="compare.judge_model",
-                            mend="Name one that the server of compare.judge has")
-    from phi3kit.models.endpoint import EndpointGenerator
-
-    model = ModelSettings(name=chosen.judge_model, endpoint=chosen.judge,
-                          endpoint_context=settings.model.endpoint_context)
     by_arm: dict[str, dict[str, Row]] = {}
     for row in rows:
         by_arm.setdefault(row.arm, {})[row.question_id] = row
@@ -73,8 +73,29 @@ def judge(settings: Settings, rows: Sequence[Row], arms: Sequence[Option], run: 
     cases = [case for answers in pairs.values() for one, two in answers
              for case in (_Case(one, two), _Case(two, one)) if _worth_asking(one, two)]
     identity = sha256_bytes(f"{chosen.judge}\n{chosen.judge_model}\n{_INSTRUCTION}".encode())[:12]
-    said = _ask(EndpointGenerator(model), cases, run / f"judged-{identity}.jsonl")
+    said = _ask(generator, cases, run / f"judged-{identity}.jsonl")
     return tuple(_judged(a, b, answers, said, method) for (a, b), answers in pairs.items())
+
+
+def open_judge(settings: Settings) -> EndpointGenerator | None:
+    """The judge's model; None when no judge is named. Nothing is asked of it yet.
+
+    Raises:
+        SettingsError: a judge without the name of its model.
+        ModelError: what names its server is no URL.
+    """
+    chosen = settings.compare
+    if chosen.judge is None:
+        return None
+    if chosen.judge_model is None:
+        raise SettingsError("the judge's model is not named", where="compare.judge_model",
+                            mend="Name one that the server of compare.judge has")
+    from phi3kit.models.endpoint import EndpointGenerator
+
+    return EndpointGenerator(
+        ModelSettings(name=chosen.judge_model, endpoint=chosen.judge,
+                      endpoint_context=settings.model.endpoint_context),
+        named_by=("compare.judge", "--judge-model"))
 
 
 def _worth_asking(one: Row, two: Row) -> bool:
@@ -116,7 +137,11 @@ def _read(file: Path) -> dict[str, str]:
     whole = text[:text.rfind("\n") + 1]
     if whole != text:
         file.write_text(whole, encoding="utf-8")
-    return dict(json.loads(line) for line in whole.split("\n") if line)
+    try:
+        return dict(read_json(line) for line in whole.split("\n") if line)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{file.name} cannot be read ({error})", where=str(file.parent),
+                       mend="Remove that file, and run compare again") from error
 
 
 def _prompt(case: _Case) -> list[Message]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from phi3kit.errors import RunError
+from phi3kit.parsing import read_json
 from phi3kit.records import Freshness, LearningCurve
 
 FRESHNESS = "freshness.json"
@@ -37,7 +37,7 @@ def read_kept(run: Path, name: str) -> dict[str, Any]:
         RunError: the file is damaged.
     """
     try:
-        found = json.loads((run / name).read_text(encoding="utf-8"))
+        found = read_json((run / name).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -65,10 +65,10 @@ def likely_best(rows: Sequence[Row], arms: Sequence[str], metric: str, method: M
 
 
 def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: str,
-               confidence: float, clusters: int) -> Detectable:
+               confidence: float, clusters: int, effective: float | None = None) -> Detectable:
     """The smallest true lead of the best over the second that would be found POWER of the time.
 
-    d = (t_level + t_power) · SE with clusters - 1 degrees of freedom (Bloom 1995, Minimum
+    d = (t_level + t_power) · SE with `effective` - 1 degrees of freedom (Bloom 1995, Minimum
     Detectable Effects, Evaluation Review 19:547), two-sided, at the strictest level of Holm's
     procedure over all pairs; SE is the clustered one behind the observed interval. Where training
     seeds add to it, see `verdict.reach_with_seeds`.
@@ -79,6 +79,7 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
         metric: the deciding metric.
         confidence: 0 to 1, of the verdict.
         clusters: source documents.
+        effective: how many of one size they are worth; None: all have as many questions.
 
     Returns:
         Its difference is None when there are fewer documents than any proof takes, and when
@@ -91,6 +92,7 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
     if pair.spread is not None:
         least = reach_with_seeds(pair.spread, clusters, pairs=len(found), confidence=confidence)
     else:
-        error = standard_error(pair.difference, clusters=clusters, confidence=confidence)
-        least = reach(clusters, pairs=len(found), confidence=confidence) * error
+        error = standard_error(pair.difference, clusters=effective or clusters,
+                               confidence=confidence)
+        least = reach(effective or clusters, pairs=len(found), confidence=confidence) * error
     return Detectable(best.arm, second.arm, least if least > _SAME else None, POWER)

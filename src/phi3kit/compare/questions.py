@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from phi3kit.compare.formats import MEND
 from phi3kit.errors import DataError
+from phi3kit.parsing import read_json
 from phi3kit.progress import note
 from phi3kit.records import Question
 
@@ -14,10 +16,16 @@ FIELDS = ("id", "question", "answers", "source_ids", "answerable", "kind", "form
           "terms")
 
 
-def read_questions(path: Path) -> tuple[Question, ...]:
+def read_questions(path: Path, formats: Collection[str] | None = None, *,
+                   name: str = "--questions") -> tuple[Question, ...]:
     """The questions of a JSON Lines file, in its order; blank lines are passed over.
 
     Keys that are not ours are ignored, and named once on stderr.
+
+    Args:
+        path: the file.
+        formats: names that `format` may have; None: it is not looked at.
+        name: flag or setting that the file is given with, for the message where it is missing.
 
     Raises:
         DataError: the file is missing, empty or not UTF-8, or a line is not a question; names
@@ -27,7 +35,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError("there is no such file", where=str(path),
-                        mend="Give the held-out questions with --questions FILE") from error
+                        mend=f"Name the file with {name}") from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"cannot be read as UTF-8 text ({error})", where=str(path)) from error
     questions: list[Question] = []
@@ -41,6 +49,10 @@ def read_questions(path: Path) -> tuple[Question, ...]:
         record = record_of(line, where)
         unknown |= record.keys() - set(FIELDS)
         question = _question(record, where)
+        if formats is not None and question.format and question.format not in formats:
+            raise DataError(f"field 'format': '{question.format}' is described nowhere",
+                            where=where,
+                            mend=f"Describe it in the file compare.formats. {MEND}")
         if question.id in first_line:
             raise DataError(f"the id '{question.id}' stands on line {first_line[question.id]} too",
                             where=where, mend="Give each question an id of its own")
@@ -57,7 +69,7 @@ def read_questions(path: Path) -> tuple[Question, ...]:
 def record_of(line: str, where: str) -> dict[str, Any]:
     """The JSON object of a line; a DataError names `where` when it holds none."""
     try:
-        record = json.loads(line)
+        record = read_json(line)
     except ValueError as error:
         raise DataError(f"not valid JSON ({error})", where=where,
                         mend="Write one JSON object per line") from error

@@ -15,12 +15,14 @@ import msgspec
 
 from phi3kit.compare.arms import READS, RETRIEVING, contestants
 from phi3kit.compare.choice import as_text, with_choice
+from phi3kit.compare.clusters import effective_groups
 from phi3kit.compare.costs import read_costs
 from phi3kit.compare.diagnosis import diagnose
 from phi3kit.compare.discordance import discordances
 from phi3kit.compare.effects import effects
 from phi3kit.compare.form import form_shares
 from phi3kit.compare.formats import Formats
+from phi3kit.compare.gaps import refuse_gaps
 from phi3kit.compare.gate import with_gates
 from phi3kit.compare.harm import harms
 from phi3kit.compare.kept import read_freshness, read_learning
@@ -141,9 +143,10 @@ def analyse(rows: Sequence[Row], arms: Sequence[Arm], chosen: CompareSettings, *
                  for arm in arms}
     contest = tuple(summaries[arm] for arm in options)
     found = differences(rows, options, chosen.metric, method, seeds)
-    clusters = len({row.cluster for row in rows})
+    clusters, worth = len({row.cluster for row in rows}), effective_groups(rows)
     verdict = decide(contest, found, metric=chosen.metric, confidence=chosen.confidence,
-                     clusters=clusters, prediction=_prediction(advice), margin=chosen.margin)
+                     clusters=clusters, effective=worth, prediction=_prediction(advice),
+                     margin=chosen.margin)
     comparison = Comparison(
         run=str(run), verdict=verdict, arms=contest, differences=found,
         conditions={**conditions, "resamples": chosen.resamples, "seed": chosen.seed,
@@ -157,7 +160,7 @@ def analyse(rows: Sequence[Row], arms: Sequence[Arm], chosen: CompareSettings, *
         discordances=discordances(rows, options),
         likely_best=likely_best(rows, options, chosen.metric, method, seeds),
         detectable=detectable(contest, found, metric=chosen.metric, clusters=clusters,
-                              confidence=chosen.confidence), seeds=seeds)
+                              effective=worth, confidence=chosen.confidence), seeds=seeds)
     return with_gates(comparison, chosen.gate, method)
 
 
@@ -230,13 +233,14 @@ def load_comparison(run: Path) -> Comparison:
     try:
         record = msgspec.json.decode((run / RESULT).read_bytes())
         summaries = [*record["arms"], *record.get("diagnostics", ())]
+        refuse_gaps(run, summaries, rows)
         for arm in summaries:
             arm |= times([row for row in rows if row.arm == arm["arm"]])
         names = {arm["arm"] for arm in summaries}
         result: Mapping[str, Any] = state["result"] or {}
         comparison = msgspec.convert(
             {**record, "run": str(run), "seconds": result.get("seconds", 0.0)}, Comparison)
-    except (msgspec.MsgspecError, KeyError, TypeError, IndexError) as error:
+    except (msgspec.MsgspecError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise RunError(f"{RESULT} cannot be read ({error})", where=str(run),
                        mend="Run phi3kit compare again") from error
     return with_revised(with_choice(dataclasses.replace(

@@ -66,7 +66,7 @@ def _parse(data: bytes, path: Path) -> list[Row]:
     for number, line in enumerate(data.split(b"\n")[:-1], start=1):
         try:
             found.append(msgspec.json.decode(line, type=Row))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise RunError(f"not a row of a comparison ({error})", where=f"{path}:{number}",
                            mend="Run compare again with --fresh") from error
     return found

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from phi3kit import runs
 from phi3kit.advise.prediction import DEFAULT_PATH, read_prediction
@@ -23,9 +24,10 @@ from phi3kit.compare.arms import (
     ordered,
 )
 from phi3kit.compare.choice import with_choice
+from phi3kit.compare.clusters import sharing_note
 from phi3kit.compare.costs import measure_costs
 from phi3kit.compare.freshness import measure_freshness
-from phi3kit.compare.judge import judge
+from phi3kit.compare.judge import judge, open_judge
 from phi3kit.compare.learning import measure_learning
 from phi3kit.compare.losses import loss_curves
 from phi3kit.compare.metrics import SIMILARITY
@@ -38,10 +40,10 @@ from phi3kit.compare.statistics import Method
 from phi3kit.compare.subsets import curves
 from phi3kit.compare.task import Task, inputs, prepare
 from phi3kit.compare.usage import Meter
-from phi3kit.errors import Phi3kitError, RunError
+from phi3kit.errors import ModelError, Phi3kitError, RunError
 from phi3kit.files import write_json
 from phi3kit.progress import bar, note
-from phi3kit.records import Arm, Comparison, Freshness, LearningCurve, Row
+from phi3kit.records import Arm, Comparison, Judged, Row
 from phi3kit.settings import Resolved, Settings
 
 __all__ = ["compare", "load_comparison"]
@@ -78,13 +80,14 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
         note(line)
     if advice is None and Path(DEFAULT_PATH).is_file():
         advice = read_prediction(Path(DEFAULT_PATH))
-    root, made_of = Path(settings.runs), inputs(task)
-    # Before it is opened: what --fresh throws away may be another process's answers.
-    with runs.held(runs.folder_of(root, "compare", made_of),
-                   busy="another compare is at work in it", mend="Wait until it has finished"):
-        run = runs.open_run(root, "compare", made_of, fresh=fresh,
-                            settings=_record_of(settings, resolved))
-        return _run(task, run, advice, started)
+    run = runs.open_run(Path(settings.runs), "compare", inputs(task),
+                        settings=_record_of(settings, resolved), fresh=fresh)
+    try:
+        with FileLock(run.path / ".lock", timeout=0):
+            return _run(task, run, advice, started)
+    except Timeout as error:
+        raise RunError("another compare is at work in it", where=str(run.path),
+                       mend="Wait until it has finished") from error
 
 
 def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
@@ -95,6 +98,15 @@ def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
 
 def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
          started: float) -> Comparison:
+    try:
+        return _measured(task, run, advice, started)
+    except Phi3kitError as error:
+        run.fail(str(error))
+        raise
+
+
+def _measured(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
+              started: float) -> Comparison:
     held_out, general = held_out_sheet(task, run.path), general_sheet(task, run.path)
     wanted = len(held_out.turns()) * len(task.questions)
     reused = wanted - sum(map(len, held_out.missing().values()))
@@ -103,47 +115,47 @@ def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
     sheets = [sheet for sheet in (held_out, general)
               if sheet is not None and any(sheet.missing().values())]
     if sheets:
-        try:
-            _answer_missing(task, run, sheets)
-        except Phi3kitError as error:
-            run.fail(str(error))
-            raise
+        if (judging := open_judge(task.settings)) is not None:
+            judging.probe()  # before the answers: they take long
+        _answer_missing(task, run, sheets)
     rows = held_out.rescored(_with_similarity(task, held_out.rows()))
     chosen = task.settings.compare
     # What is looked at beside the scores is the adapter that `ask` answers with.
     of_first = averaged(rows)
-    judged = judge(task.settings, of_first, contestants(task.arms), run.path,
-                   Method(chosen.confidence, chosen.resamples, chosen.seed))
+    judged, unjudged = _judged(task, of_first, run)
     comparison = analyse(
         rows, task.arms, chosen, run=run.path, advice=advice, judged=judged,
-        conditions=_read_conditions(run.path) or {}, notes=task.adapters.notes,
+        conditions=_read_conditions(run.path) or {},
+        notes=(*task.adapters.notes, *sharing_note(task.questions), *unjudged),
         general=general.rescored(general.rows()) if general else (),
         adapters=task.adapters.hashes())
     comparison = dataclasses.replace(comparison, loss=loss_curves(task.adapters.by_arm))
     save(comparison)
     comparison = with_revised(with_choice(dataclasses.replace(
         comparison, costs=measure_costs(task, of_first, run.path),
-        freshness=_fresh(task, run), learning=_learned(task, rows, run))))
+        freshness=measure_freshness(task, run.path, _read_conditions(run.path) or {}),
+        learning=measure_learning(task, [row for row in rows if row.seed == 0], run.path,
+                                  _read_conditions(run.path) or {}))))
     seconds = time.monotonic() - started
     run.finish({"verdict": comparison.verdict.sentence, "seconds": seconds})
     return dataclasses.replace(comparison, reused_rows=reused, seconds=seconds)
 
 
-def _fresh(task: Task, run: runs.Run) -> Freshness | None:
-    try:
-        return measure_freshness(task, run.path, _read_conditions(run.path) or {})
-    except Phi3kitError as error:
-        run.fail(str(error))
-        raise
+def _judged(task: Task, rows: Sequence[Row],
+            run: runs.Run) -> tuple[tuple[Judged, ...], tuple[str, ...]]:
+    """The judge's preferences, and what has to be known of them: it may not have answered.
 
-
-def _learned(task: Task, rows: Sequence[Row], run: runs.Run) -> LearningCurve | None:
+    It decides nothing, so that the comparison stands without it.
+    """
+    chosen = task.settings.compare
     try:
-        first = [row for row in rows if row.seed == 0]
-        return measure_learning(task, first, run.path, _read_conditions(run.path) or {})
-    except Phi3kitError as error:
-        run.fail(str(error))
-        raise
+        return judge(task.settings, rows, contestants(task.arms), run.path,
+                     Method(chosen.confidence, chosen.resamples, chosen.seed)), ()
+    except ModelError as error:
+        said = (f"the judge gave no verdicts ({error.what}); compare asks it again when it is run "
+                "again")
+        note(f"{error}; {said}")
+        return (), (said,)
 
 
 def _with_similarity(task: Task, rows: list[Row]) -> list[Row]:

@@ -11,13 +11,11 @@ from phi3kit.compare.formats import Formats
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.results import ROWS, row_of, score
 from phi3kit.compare.rows import RowFile
-from phi3kit.compare.task import Task
+from phi3kit.compare.task import Task, general_file
 from phi3kit.files import sha256_file
 from phi3kit.progress import Advance
 from phi3kit.records import Answer, Arm, Question, Row
-from phi3kit.shipped import shipped
 
-SHIPPED = "shipped"
 # An arm, and which of its adapters answers.
 Turn = tuple[Arm, int]
 
@@ -86,10 +84,9 @@ def general_sheet(task: Task, run: Path) -> Sheet | None:
     Raises:
         DataError: they cannot be read.
     """
-    named = task.settings.compare.general_questions
-    if named is None:
+    path = general_file(task.settings)
+    if path is None:
         return None
-    path = shipped("data") / "general.jsonl" if named == SHIPPED else Path(named)
     questions = read_questions(path)
     arms: tuple[Arm, ...] = tuple(dict.fromkeys(("base", *contestants(task.arms))))
     file = RowFile(run / f"general-{sha256_file(path)[:12]}.jsonl")

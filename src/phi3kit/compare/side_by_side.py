@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.compare.differing import differing
+from phi3kit.compare.method import method_of
 from phi3kit.compare.metrics import METRICS
 from phi3kit.compare.results import load_comparison
 from phi3kit.compare.seeds import Part, parts
@@ -29,7 +30,6 @@ from phi3kit.records import (
     TrainingSeeds,
 )
 from phi3kit.runs import read_run
-from phi3kit.settings import CompareSettings
 
 # Questions that are named for each arm and direction; the counts are of all.
 SHIFTS = 10
@@ -75,7 +75,7 @@ def side_by_side(comparisons: Sequence[Comparison],
     first = comparisons[0]
     rows = [_by_arm(comparison.rows) for comparison in comparisons]
     metric = _common_metric(comparisons)
-    method = _method(first)
+    method = method_of(first)
     overlaps = [_overlap(label, rows[0], other)
                 for label, other in zip(_LABELS[1:], rows[1:], strict=False)]
     return SideBySide(
@@ -94,13 +94,6 @@ def _by_arm(rows: Sequence[Row]) -> _Rows:
     for row in rows:
         found.setdefault(row.arm, {})[row.question_id] = row
     return found
-
-
-def _method(comparison: Comparison) -> Method:
-    usual = CompareSettings()
-    return Method(comparison.confidence,
-                  int(comparison.conditions.get("resamples", usual.resamples)),
-                  int(comparison.conditions.get("seed", usual.seed)))
 
 
 def _common_metric(comparisons: Sequence[Comparison]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from phi3kit.compare.arms import READS, RETRIEVING, contestants, ordered, prompt_fingerprint
 from phi3kit.compare.choice import check_weights
 from phi3kit.compare.formats import Formats, read_formats
-from phi3kit.compare.gate import read_gate
+from phi3kit.compare.gate import read_gate, refuse_unmeasured
+from phi3kit.compare.judge import open_judge
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.tuned import Adapters, find_adapters
 from phi3kit.errors import SettingsError
@@ -18,6 +19,9 @@ from phi3kit.files import sha256_file
 from phi3kit.ingest.site import site_of
 from phi3kit.records import Arm, Question
 from phi3kit.settings import Settings
+from phi3kit.shipped import shipped
+
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +40,19 @@ def prepare(settings: Settings) -> Task:
 
     Raises:
         SettingsError: no questions, one arm alone, an arm without what it needs, or weights,
-            a gate or freshness that cannot be used.
-        DataError: questions that cannot be read, or that stand among the training examples.
+            a gate, a judge or freshness that cannot be used.
+        DataError: questions, formats or general questions that cannot be read; questions that
+            training examples give away.
         ModelError: there is no adapter in a folder.
     """
     chosen = settings.compare
     arms = ordered(chosen.arms)
     if len(contestants(arms)) < 2:
-        raise SettingsError("one arm alone cannot be compared", where="--arms",
+        raise SettingsError("one arm alone cannot be compared", where="compare.arms",
                             mend="Name two or more of base, rag, finetune, both")
     check_weights(chosen.weights)
     _check_freshness(settings, arms)
+    open_judge(settings)
     for text in chosen.gate:
         read_gate(text, arms)
     if not chosen.questions:
@@ -55,9 +61,20 @@ def prepare(settings: Settings) -> Task:
     if "few-shot" in arms and not settings.finetune.dataset:
         raise SettingsError("few-shot needs training examples", where="finetune.dataset",
                             mend="Set it in phi3kit.yaml, or leave out few-shot")
-    questions = read_questions(Path(chosen.questions))
-    formats = read_formats(Path(chosen.formats) if chosen.formats else None, questions)
+    formats = read_formats(Path(chosen.formats) if chosen.formats else None)
+    questions = read_questions(Path(chosen.questions), formats)
+    refuse_unmeasured(chosen.gate, arms, questions, formats, similarity=chosen.similarity)
+    if (general := general_file(settings)) is not None:
+        read_questions(general, name="compare.general_questions")
     return Task(settings, arms, questions, find_adapters(settings, arms, questions), formats)
+
+
+def general_file(settings: Settings) -> Path | None:
+    """Where the general questions stand; None without any."""
+    named = settings.compare.general_questions
+    if named is None:
+        return None
+    return shipped("data") / "general.jsonl" if named == SHIPPED else Path(named)
 
 
 def _check_freshness(settings: Settings, arms: Sequence[Arm]) -> None:

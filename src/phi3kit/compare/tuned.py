@@ -91,9 +91,9 @@ def find_adapters(settings: Settings, arms: Sequence[Arm],
     if len({trained_as(folder)["quantization"] for folder in once}) > 1:
         raise SettingsError("the adapters were trained on differently quantised bases",
                             where="compare.adapter_rag", mend="Train one of them anew")
-    for folder in once:
-        refuse_leakage(folder, questions)
-    found = Adapters(folders, _notes(folders), more)
+    # Several seeds have one set of examples.
+    leaks = dict.fromkeys(line for folder in once for line in refuse_leakage(folder, questions))
+    found = Adapters(folders, (*_notes(folders), *leaks), more)
     _refuse_shared(found)
     for arm in tuned:
         refuse_unlike(found.all_of(arm), _setting(arm, other))
@@ -138,7 +138,8 @@ def _refuse_shared(adapters: Adapters) -> None:
 def _refuse_server(settings: Settings, tuned: Sequence[Arm], arms: Sequence[Arm]) -> None:
     if settings.model.endpoint is not None:
         raise SettingsError(
-            f"{' and '.join(tuned)} put an adapter on the model, which a server's does not take",
+            f"{' and '.join(tuned)} {'puts' if len(tuned) == 1 else 'put'} an adapter on the "
+            "model, which a server's does not take",
             where="model.endpoint", mend="Answer with a local model" + _or_leave_out(tuned, arms))
 
 

@@ -82,7 +82,7 @@ def read_usage(run: Path) -> Measured:
         return msgspec.json.decode((run / USAGE).read_bytes(), type=Measured)
     except FileNotFoundError:
         return Measured()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise RunError(f"{USAGE} cannot be read ({error})", where=str(run),
                        mend="Remove that file, or run compare again with --fresh") from error
 

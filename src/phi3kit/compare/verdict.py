@@ -23,14 +23,24 @@ _COARSE = 20
 
 
 def decide(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: str,
-           confidence: float, clusters: int, prediction: Option | None = None,
-           margin: float = 0.0) -> Verdict:
+           confidence: float, clusters: int, effective: float | None = None,
+           prediction: Option | None = None, margin: float = 0.0) -> Verdict:
     """The verdict on a finished comparison.
 
     An arm wins when it beats every other one at the given confidence, after Holm's adjustment;
     with a margin, the simplest one that is shown to be behind none by so much wins before it.
     The prediction is refuted when some arm beats the predicted one, or is enough without it,
     confirmed when the predicted one wins, undecided otherwise.
+
+    Args:
+        arms: two or more that can win.
+        found: every pair's difference.
+        metric: what decides.
+        confidence: 0 to 1, of the intervals in `found`.
+        clusters: source documents.
+        effective: how many of one size they are worth; None: all have as many questions.
+        prediction: what was advised.
+        margin: a lead that is not worth another part.
     """
     alpha = 1 - confidence
     ranked = sorted(arms, key=lambda arm: -arm.metrics[metric].mean)
@@ -43,7 +53,7 @@ def decide(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metric: s
     elif rivals:
         needed = _all_needed([between(best, rival, found) for rival in rivals],
                              questions=ranked[0].questions, clusters=clusters,
-                             pairs=len(found), confidence=confidence)
+                             effective=effective, pairs=len(found), confidence=confidence)
         sentence = _undecided(best, rivals, found, needed, questions=ranked[0].questions,
                               clusters=clusters, confidence=confidence)
     else:
@@ -86,14 +96,14 @@ def _outcome(prediction: Option | None, winner: Option | None, arms: Sequence[st
 
 
 def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: int,
-                     confidence: float) -> int | None:
+                     confidence: float, effective: float | None = None) -> int | None:
     """About how many questions would show a difference as large as the one seen.
 
     The clustered standard error is read back from the interval and taken to shrink with the
-    square root of the number of questions, new documents coming with them. `questions_for`
-    gives the number for many documents; documents are added to it until Student's t, with as
-    many degrees of freedom as there would be documents less one, agrees (Bloom 1995, Minimum
-    Detectable Effects, Evaluation Review 19:547). In simulation the normal quantiles alone
+    square root of the number of questions, new documents coming with them, each with as many.
+    `questions_for` gives the number for many documents; documents are added to it until Student's
+    t, with as many degrees of freedom as there would be documents less one, agrees (Bloom 1995,
+    Minimum Detectable Effects, Evaluation Review 19:547). In simulation the normal quantiles alone
     reach 50 to 70% power instead of 80% where 6 to 30 documents come out.
 
     Returns:
@@ -105,7 +115,8 @@ def questions_needed(item: Difference, *, questions: int, clusters: int, pairs: 
     if item.spread is not None:
         return _needed_with_seeds(item.difference.mean, item.spread, questions=questions,
                                   clusters=clusters, pairs=pairs, confidence=confidence)
-    error = standard_error(item.difference, clusters=clusters, confidence=confidence)
+    error = standard_error(item.difference, clusters=effective or clusters,
+                           confidence=confidence)
     needed = questions_for(item.difference.mean, error * math.sqrt(questions),
                            confidence=confidence, pairs=pairs)
     if needed > HOPELESS * questions:
@@ -159,7 +170,7 @@ def needs_seeds(item: Difference, *, pairs: int, confidence: float) -> bool:
                             confidence=confidence) > abs(item.difference.mean)
 
 
-def reach(documents: int, *, pairs: int, confidence: float) -> float:
+def reach(documents: float, *, pairs: int, confidence: float) -> float:
     """How many standard errors a true difference must have to be found POWER of the time.
 
     Student's t, two-sided, at the strictest level of Holm's procedure over `pairs`.
@@ -170,15 +181,15 @@ def reach(documents: int, *, pairs: int, confidence: float) -> float:
     return float(level + power)
 
 
-def standard_error(difference: Interval, *, clusters: int, confidence: float) -> float:
+def standard_error(difference: Interval, *, clusters: float, confidence: float) -> float:
     """The clustered standard error that an interval of `statistics.interval` was made with.
 
-    It comes out the larger the less evenly the questions are spread over the documents: 4% too
-    large for 20 random ones about 10.
+    Half the interval is so many standard errors as Student's t has at its level, with the
+    degrees of freedom that unequal documents leave: see `statistics.effective_clusters`.
 
     Args:
         difference: with its interval, of at least two clusters.
-        clusters: source documents behind it.
+        clusters: how many source documents of one size those behind it are worth.
         confidence: 0 to 1, of the interval.
     """
     from scipy import stats
@@ -187,10 +198,10 @@ def standard_error(difference: Interval, *, clusters: int, confidence: float) ->
     return float(width / stats.t.isf((1 - confidence) / 2, clusters - 1))
 
 
-def _all_needed(rivals: Sequence[Difference], *, questions: int, clusters: int, pairs: int,
-                confidence: float) -> int | None:
-    each = [questions_needed(item, questions=questions, clusters=clusters, pairs=pairs,
-                             confidence=confidence) for item in rivals]
+def _all_needed(rivals: Sequence[Difference], *, questions: int, clusters: int,
+                effective: float | None, pairs: int, confidence: float) -> int | None:
+    each = [questions_needed(item, questions=questions, clusters=clusters, effective=effective,
+                             pairs=pairs, confidence=confidence) for item in rivals]
     return None if None in each else max(n for n in each if n is not None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError
+from phi3kit.parsing import read_json
 from phi3kit.records import Failure
 
 _APART = re.compile(r"[\W_]+")
@@ -45,7 +45,7 @@ def read_held_out(path: Path | None) -> tuple[HeldOut, ...]:
                         "file, or leave it out to train without looking for them") from error
     for number, line in enumerate(text.split("\n"), start=1):
         try:
-            record = json.loads(line)
+            record = read_json(line)
             question = record["question"]
         except (ValueError, KeyError, TypeError):
             continue

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from phi3kit.dataset.examples import Example
 from phi3kit.dataset.heldout import HeldOut, normalise
 from phi3kit.dataset.similar import ALIKE, Near, jaccard, runs
-from phi3kit.records import Leak, Question
+from phi3kit.records import Leak
 
 GRAM = 13
 """Words in a row that two texts do not share by accident (Brown et al. 2020, "Language Models
@@ -23,7 +23,8 @@ def find_leaks(examples: Sequence[Example], questions: Sequence[HeldOut], *,
     """Each example that gives a held-out question away, once for each question, by line.
 
     - exact: a user's turn asks it; case, punctuation and spacing do not count
-    - 13-gram: example and question share 13 words in a row
+    - 13-gram: example and question share 13 words in a row, and no other question has them:
+      those that several have are the way they are asked ("Sort this message into one of…")
     - near: the words of a user's turn and of the question are at least 0.8 alike (Jaccard),
       with the same numbers, order aside. Such an example may be another question after all;
       it is to be read.
@@ -37,12 +38,6 @@ def find_leaks(examples: Sequence[Example], questions: Sequence[HeldOut], *,
     return tuple(
         Leak(examples[at].line, questions[asked].id, questions[asked].where, how)
         for (at, asked), how in sorted(leaks.items(), key=lambda item: item[0]))
-
-
-def leaked_ids(questions: Sequence[Question], examples: Iterable[Example]) -> list[str]:
-    """Ids of the questions that a user's turn of some example asks in the same words."""
-    asked = {normalise(text) for example in examples for text in example.asked}
-    return [question.id for question in questions if normalise(question.question) in asked]
 
 
 class Asked:
@@ -87,12 +82,14 @@ def _exact(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
 
 
 def _shared_runs(examples: Sequence[Example], questions: Sequence[HeldOut]) -> _Leaks:
-    by_run: defaultdict[str, list[int]] = defaultdict(list)
-    for number, question in enumerate(questions):
-        words = normalise(question.question).split()
-        if len(words) >= GRAM:
+    every: defaultdict[str, list[int]] = defaultdict(list)
+    texts = [normalise(question.question) for question in questions]
+    for number, text in enumerate(texts):
+        if len(words := text.split()) >= GRAM:
             for run in runs(words, GRAM):
-                by_run[run].append(number)
+                every[run].append(number)
+    by_run = {run: numbers for run, numbers in every.items()
+              if len({texts[number] for number in numbers}) == 1}
     if not by_run:
         return {}
     found: _Leaks = {}

@@ -23,7 +23,7 @@ from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.progress import bar
 from phi3kit.rag import prompt
 from phi3kit.rag.evidence import best_passage
@@ -94,7 +94,7 @@ def raft(settings: Settings, out: Path, *, without: float, force: bool = False) 
     silent = set(random.Random(settings.finetune.seed).sample(able, round(without * len(able))))
     records = [_record(_left_out(item, settings.ask.passages) if at in silent else item,
                        settings.ask.instruction) for at, item in enumerate(found)]
-    write_atomic(out, json_lines(records))
+    write_named(out, json_lines(records), mend="Name another file with --out")
     failures.sort(key=lambda f: int(f.where.rpartition(":")[2]))
     return RaftReport(
         file=str(out), examples=len(records), abstaining=len(silent),

@@ -15,13 +15,14 @@ from phi3kit.dataset.leakage import numbers
 from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.similar import ALIKE, Near, jaccard
 from phi3kit.errors import DataError
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.rag.prompt import is_abstention
 from phi3kit.records import DatasetSplit
 
 TRAIN = "train.jsonl"
 QUESTIONS = "questions.jsonl"
 CHATS = "heldout.jsonl"
+_MEND = "Name another folder with --out"
 
 
 def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False) -> DatasetSplit:
@@ -40,7 +41,7 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
 
     Raises:
         DataError: the file cannot be read, its examples all belong together, or a file is
-            there already.
+            there already or cannot be written.
     """
     read = read_examples(path)
     files = [out / name for name in (TRAIN, QUESTIONS, CHATS)]
@@ -60,7 +61,8 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
         file.unlink()
     held = [at for at in range(len(examples)) if at not in train]
     written = _write_held_out([examples[at] for at in held], out)
-    write_atomic(out / TRAIN, json_lines(as_record(examples[at]) for at in sorted(train)))
+    write_named(out / TRAIN, json_lines(as_record(examples[at]) for at in sorted(train)),
+                mend=_MEND)
     by_kind = Counter(strata)
     return DatasetSplit(
         source=str(path), train=len(train), held_out=len(held), groups=len(groups),
@@ -157,10 +159,10 @@ def _write_held_out(examples: Sequence[Example], out: Path) -> list[Path]:
     others = [e for e in examples if e.question is None]
     written = []
     if single:
-        write_atomic(out / QUESTIONS, json_lines(map(_question, single)))
+        write_named(out / QUESTIONS, json_lines(map(_question, single)), mend=_MEND)
         written.append(out / QUESTIONS)
     if others:
-        write_atomic(out / CHATS, json_lines(map(as_record, others)))
+        write_named(out / CHATS, json_lines(map(as_record, others)), mend=_MEND)
         written.append(out / CHATS)
     return written
 

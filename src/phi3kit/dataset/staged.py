@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from phi3kit.dataset.lines import json_lines
 from phi3kit.errors import DataError
+from phi3kit.parsing import read_json
 
 
 class Staged:
@@ -57,7 +57,7 @@ class Staged:
         if len(whole) != len(content):
             os.truncate(self.path, len(whole))
         try:
-            lines = [json.loads(line) for line in whole.decode("utf-8").split("\n")[:-1]]
+            lines = [read_json(line) for line in whole.decode("utf-8").split("\n")[:-1]]
         except ValueError as error:
             raise DataError(f"is damaged ({error})", where=str(self.path),
                             mend="Remove it and begin anew") from error

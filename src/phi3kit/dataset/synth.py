@@ -16,7 +16,7 @@ from phi3kit.dataset.lines import json_lines
 from phi3kit.dataset.staged import Staged
 from phi3kit.dataset.writing import ask_for_pair, read_pair
 from phi3kit.errors import DataError, ModelError, StoreError
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.progress import bar, note
 from phi3kit.rag import prompt
 from phi3kit.rag.evidence import best_passage
@@ -60,9 +60,10 @@ def synth(settings: Settings, out: Path, *, count: int, force: bool = False) -> 
         raise
     kept = writer.kept[:count]
     if kept:
-        write_atomic(out, json_lines(
+        write_named(out, json_lines(
             {"question": row["question"], "answer": row["answer"],
-             "source_ids": [row["source"]], "chunk_id": row["chunk_id"]} for row in kept))
+             "source_ids": [row["source"]], "chunk_id": row["chunk_id"]} for row in kept),
+            mend="Name another file with --out")
     else:
         out.unlink(missing_ok=True)  # --force: what stood there no longer holds
     dropped = Counter(row["dropped"] for row in staged.rows)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import DataError
+from phi3kit.parsing import read_json
 from phi3kit.records import Failure
 
 _NESTED = ("messages", "conversations")
@@ -59,8 +60,8 @@ def _json_lines(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
         if not line.strip():
             continue
         try:
-            records.append(Record(json.loads(line), number))
-        except (ValueError, RecursionError) as error:
+            records.append(Record(read_json(line), number))
+        except ValueError as error:
             failures.append(Failure(f"{path}:{number}", f"not valid JSON ({error}). "
                                                         "Write one {…} per line"))
     return records, failures
@@ -123,7 +124,7 @@ def _unnested(row: dict[Any, Any]) -> dict[str, Any]:
     for field in _NESTED:
         if field in row:
             try:
-                row[field] = json.loads(row[field])
+                row[field] = read_json(row[field])
             except ValueError:
                 continue
     return row

@@ -39,13 +39,19 @@ _BREAK = "\u200b"
 class EndpointGenerator:
     """A model behind a URL.
 
+    Args:
+        settings: its URL, and its name there.
+        named_by: the settings or flags by which the user named both, for messages.
+
     Attributes:
         context: longest prompt and answer together, in tokens; `model.endpoint_context`.
     """
 
-    def __init__(self, settings: ModelSettings) -> None:
+    def __init__(self, settings: ModelSettings, *,
+                 named_by: tuple[str, str] = ("model.endpoint", "--model")) -> None:
         assert settings.endpoint is not None
-        self._url = checked_url(settings.endpoint)
+        self._named_by = named_by
+        self._url = checked_url(settings.endpoint, where=named_by[0])
         self._model = settings.name
         self.context = settings.endpoint_context
 
@@ -86,6 +92,20 @@ class EndpointGenerator:
                 raise
         return [results[i] for i in range(len(prompts))]
 
+    def probe(self) -> None:
+        """See by one short request whether the server is there and knows the key and the model.
+
+        Raises:
+            ModelError: as `generate`, but in a second or two.
+        """
+        try:
+            self._client.with_options(max_retries=2).chat.completions.create(
+                **self._request([{"role": "user", "content": "Say yes."}], 1))
+        except _fatal() as error:
+            raise self._error(error) from error
+        except Exception:
+            return  # what it makes of this request tells nothing about the others
+
     def stream(self, messages: Sequence[Message], *, max_new_tokens: int) -> Iterator[str]:
         """One answer in pieces. Closing the iterator early ends the request.
 
@@ -103,16 +123,13 @@ class EndpointGenerator:
             raise self._error(error) from error
 
     def _answer(self, messages: Sequence[Message], max_new_tokens: int) -> Generation:
-        import openai
-
         started = time.perf_counter()
         try:
             found = self._client.chat.completions.create(**self._request(
                 messages, max_new_tokens))
             text = found.choices[0].message.content or ""
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError,
-                openai.APIConnectionError) as error:
-            raise self._error(error) from error  # the next prompt would fare no better
+        except _fatal() as error:
+            raise self._error(error) from error
         except Exception as error:
             return Generation("", self.count_tokens(messages), 0,
                               time.perf_counter() - started, error=first_line(error))
@@ -133,23 +150,35 @@ class EndpointGenerator:
         name = f"{KEY} or OPENAI_API_KEY" if _is_openai(self._url) else KEY
         return explain(error, model=self._model, where=self._url, mends=Mends(
             key=f"Set {name} in the environment",
-            model="Name with --model one that it serves, and end the URL with /v1 if its API "
-                  "lies there",
-            unreachable="Start it, or correct model.endpoint"))
+            model=f"Name with {self._named_by[1]} one that it serves, and end the URL with /v1 "
+                  "if its API lies there",
+            unreachable=f"Start it, or correct {self._named_by[0]}"))
 
 
-def checked_url(url: str) -> str:
+def _fatal() -> tuple[type[Exception], ...]:
+    """Errors of the client after which the next prompt would fare no better."""
+    import openai
+
+    return (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError,
+            openai.APIConnectionError)
+
+
+def checked_url(url: str, *, where: str = "model.endpoint") -> str:
     """The base URL of an API, without a slash at its end.
+
+    Args:
+        url: what the user gave.
+        where: the setting that names it.
 
     Raises:
         ModelError: not an http or https URL, or one that carries a password.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelError(f"'{url}' is no URL of a server", where="model.endpoint",
+        raise ModelError(f"'{url}' is no URL of a server", where=where,
                          mend="Give for example http://localhost:11434/v1")
     if parts.username or parts.password:
-        raise ModelError("the URL carries a password", where="model.endpoint",
+        raise ModelError("the URL carries a password", where=where,
                          mend=f"Keys come from the environment: set {KEY}")
     return url.rstrip("/")
 

@@ -109,6 +109,7 @@ class Choice:
         standings: best first.
         switches: where another share of a criterion changes the choice.
         left_out: criteria with a weight that nothing measured, and why.
+        notes: how a criterion was counted, where that is not what its name says.
     """
 
     weights: Mapping[Criterion, float]
@@ -117,6 +118,7 @@ class Choice:
     switches: tuple[Switch, ...]
     sentence: str
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

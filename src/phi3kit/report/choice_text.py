@@ -17,7 +17,8 @@ def choice_sentences(comparison: Comparison) -> list[str]:
         + ", ".join(f"{name} {part:.2f}" for name, part in standing.parts.items())
         + f"), ahead in {standing.likely_best:.0%} of draws of the documents."
         for standing in choice.standings]
-    return [choice.sentence, *standings, *(switch.sentence for switch in choice.switches),
+    return [choice.sentence, *choice.notes, *standings,
+            *(switch.sentence for switch in choice.switches),
             *(f"Left out: {why}." for why in choice.left_out)]
 
 

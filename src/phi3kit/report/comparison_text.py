@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from phi3kit.records import ArmSummary, Comparison, Difference, Interval
 from phi3kit.report.choice_text import choice_sentences, gate_sentences
 from phi3kit.report.costs_text import cost_sentences
+from phi3kit.report.form_text import form_sentences, harm_sentences
 from phi3kit.report.freshness_text import freshness_sentences
 from phi3kit.report.learning_text import learning_sentences
 from phi3kit.report.seeds_text import seed_sentences, seeds_would_tell
@@ -101,29 +102,14 @@ def sorted_differences(comparison: Comparison) -> list[Difference]:
     return sorted(turned, key=lambda item: -item.difference.mean)
 
 
-def fate(comparison: Comparison) -> str:
-    """What became of the prediction; "" when there was none."""
-    verdict = comparison.verdict
-    if verdict.prediction is None:
-        return ""
-    why = {
-        "confirmed": "it wins",
-        "refuted": (f"{verdict.winner} is enough" if verdict.enough
-                    else "at least one other arm beats it"),
-        "undecided": ("it was not among the arms" if verdict.prediction not in
-                      {arm.arm for arm in comparison.arms}
-                      else "no arm beats it, and it does not beat all others"),
-    }[verdict.outcome or "undecided"]
-    return f"The advice was {verdict.prediction}: {verdict.outcome}, for {why}."
-
-
 def findings(comparison: Comparison) -> list[tuple[str, list[str]]]:
     """(heading, sentences) for someone who decides: how sure, why, what would change it, cost."""
     sections = [
         ("Do the gates hold?", gate_sentences(comparison)),
         ("What do the weights say?", choice_sentences(comparison)),
         ("How sure is that?", _how_sure(comparison)),
-        ("Why?", _why(comparison) + effect_sentences(comparison)),
+        ("Why?", _why(comparison) + form_sentences(comparison) + effect_sentences(comparison)),
+        ("What do they do that they should not?", harm_sentences(comparison)),
         ("What do the diagnostic arms tell?", [d.sentence for d in comparison.diagnoses]),
         ("What would change it?", _what_would_change_it(comparison)),
         ("What when facts change?", freshness_sentences(comparison.freshness)),

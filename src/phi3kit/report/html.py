@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.records import ArmSummary, Comparison
 from phi3kit.report import choice_text
 from phi3kit.report import comparison_text as words
@@ -21,9 +21,12 @@ from phi3kit.report.plots_beside import (
     volume_plot,
 )
 from phi3kit.report.questions import arms_shown, question_groups
-from phi3kit.report.revised_text import revised_sentences
+from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.sections import sections
 
+# What to do where a report cannot be written.
+PAGE_ELSEWHERE = "Name a file that can be with `phi3kit report RUN --html FILE`"
+IN_THE_RUN = "Make room for it, or copy the run folder to where you may write"
 # The markers of the plots, 12 by 12, for the key below them.
 _SHAPES = {"s": '<rect x="2" y="2" width="8" height="8" fill="{0}"/>',
            "o": '<circle cx="6" cy="6" r="5" fill="{0}"/>',
@@ -51,10 +54,14 @@ def write_reports(comparison: Comparison, html: Path | None = None) -> Path:
     Args:
         comparison: its `run` is the folder.
         html: where the page goes instead.
+
+    Raises:
+        DataError: one of them cannot be written.
     """
     page = html or Path(comparison.run) / "report.html"
-    write_atomic(page, render_comparison(comparison))
-    write_atomic(Path(comparison.run) / "report.md", comparison_markdown(comparison))
+    write_named(page, render_comparison(comparison), mend=PAGE_ELSEWHERE)
+    write_named(Path(comparison.run) / "report.md", comparison_markdown(comparison),
+                mend=IN_THE_RUN)
     return page
 
 
@@ -71,7 +78,7 @@ def render_comparison(comparison: Comparison) -> str:
         decided=choice_text.decided(comparison),
         lead=choice_text.lead(comparison).splitlines(),
         verdict=comparison.verdict,
-        fate=_fate(comparison),
+        fate=" ".join(advice_sentences(comparison)),
         findings=[(title, said[:_AT_ONCE], said[_AT_ONCE:])
                   for title, said in words.findings(comparison)],
         arms=arms,
@@ -90,8 +97,8 @@ def render_comparison(comparison: Comparison) -> str:
         level=f"{comparison.confidence * 100:g}%",
         alpha=1 - comparison.confidence,
         differences=words.sorted_differences(comparison),
-        advice=_advice(comparison.advice),
-        revised=revised_sentences(comparison),
+        reasons=_reasons(comparison.advice or {}),
+        revised=comparison.revised is not None,
         conditions=comparison.conditions,
         groups=question_groups(comparison),
         run=comparison.run,
@@ -111,14 +118,6 @@ def heading(comparison: Comparison) -> str:
     return f"{words.listed(verdict.contenders)}: not told apart"
 
 
-def _fate(comparison: Comparison) -> str:
-    """What became of the advice; it is held against quality, which weights may overrule."""
-    fate = words.fate(comparison)
-    if not fate or comparison.choice is None:
-        return fate
-    return f"On quality alone, {fate[:1].lower()}{fate[1:]}"
-
-
 def _drawn(section: str, comparison: Comparison) -> list[tuple[Any, str]]:
     """A section's plots as markup, each with its caption."""
     import markupsafe
@@ -127,15 +126,16 @@ def _drawn(section: str, comparison: Comparison) -> list[tuple[Any, str]]:
     return [(markupsafe.Markup(plot), caption) for plot, caption in drawn if plot]
 
 
-def _advice(advice: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Of the advice, what the page shows; a file by another hand may lack any of it."""
-    if not advice:
-        return None
-    reasons = [reason for reason in advice.get("reasons") or ()
-               if isinstance(reason, Mapping) and "statement" in reason]
-    return {"confidence": advice.get("confidence"), "reasons": [
-        {"statement": reason["statement"], "because": reason.get("because") or ()}
-        for reason in reasons]}
+def _reasons(advice: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The reasons of the advice; a file by another hand may lack any of it."""
+    return [{"statement": reason["statement"], "because": _listed(reason.get("because"))}
+            for reason in _listed(advice.get("reasons"))
+            if isinstance(reason, Mapping) and "statement" in reason]
+
+
+def _listed(value: Any) -> Sequence[Any]:
+    """A list as it is; what is none has nothing to show."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _kinds(comparison: Comparison, arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:

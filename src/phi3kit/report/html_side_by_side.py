@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from phi3kit.files import write_atomic
+from phi3kit.files import write_named
 from phi3kit.records import SideBySide
 from phi3kit.report import comparison_text as words
 from phi3kit.report import side_by_side_text as texts
+from phi3kit.report.html import IN_THE_RUN, PAGE_ELSEWHERE
 from phi3kit.report.markdown_side_by_side import side_by_side_markdown
 from phi3kit.report.page import render
 
@@ -22,11 +23,14 @@ def write_side_by_side(record: SideBySide, html: Path | None = None) -> Path:
     Args:
         record: what is drawn.
         html: where the page goes instead.
+
+    Raises:
+        DataError: one of them cannot be written.
     """
     folder = Path(record.runs[0].run)
     page = html or folder / f"{NAME}.html"
-    write_atomic(page, render_side_by_side(record))
-    write_atomic(folder / f"{NAME}.md", side_by_side_markdown(record))
+    write_named(page, render_side_by_side(record), mend=PAGE_ELSEWHERE)
+    write_named(folder / f"{NAME}.md", side_by_side_markdown(record), mend=IN_THE_RUN)
     return page
 
 

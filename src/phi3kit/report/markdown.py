@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from phi3kit.records import Comparison
 from phi3kit.report import comparison_text as words
 from phi3kit.report.choice_text import lead
-from phi3kit.report.revised_text import revised_sentences
+from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.sections import Section, sections
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
@@ -21,10 +21,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     level = f"{comparison.confidence * 100:g}%"
     said, *beside = lead(comparison).splitlines()
     parts = [f"# {said}", *beside]
-    if comparison.verdict.prediction:
-        parts.append(words.fate(comparison))
-    if revised := revised_sentences(comparison):
-        parts.append(" ".join(escape(sentence) for sentence in revised))
+    if advice := advice_sentences(comparison):
+        parts.append(" ".join(escape(sentence) for sentence in advice))
     for heading, sentences in words.findings(comparison):
         parts += [f"## {heading}", " ".join(escape(sentence) for sentence in sentences)]
     names = words.metrics_of(comparison)

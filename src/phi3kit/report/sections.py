@@ -73,7 +73,7 @@ def _choice(comparison: Comparison) -> Section | None:
         ["criterion", "share now", "switches at", "then"],
         [[switch.criterion, f"{switch.now:.0%}", f"{switch.at:.0%}", switch.then]
          for switch in choice.switches], text=(3,))
-    return Section("choice", "By your weights", [choice.sentence],
+    return Section("choice", "By your weights", [choice.sentence, *choice.notes],
                    [table for table in (standings, switches) if table.rows],
                    [*(switch.sentence for switch in choice.switches),
                     *(f"Left out: {why}." for why in choice.left_out)])

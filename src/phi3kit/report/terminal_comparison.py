@@ -10,7 +10,7 @@ from phi3kit.records import Comparison
 from phi3kit.report import choice_text
 from phi3kit.report import comparison_text as words
 from phi3kit.report import statistics_text as statistics
-from phi3kit.report.revised_text import revised_sentences
+from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.terminal_answer import plain
 
 # What stands beside the deciding metric in 80 columns; the reports have all of them.
@@ -30,10 +30,8 @@ def print_comparison(comparison: Comparison, page: Path | None = None) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     said = Text(plain(choice_text.lead(comparison)))
-    if fate := words.fate(comparison):
-        said.append(f"\n{fate}")
-    for sentence in revised_sentences(comparison):
-        said.append(f"\n{plain(sentence)}")
+    if advice := advice_sentences(comparison):
+        said.append(f"\n{plain(' '.join(advice))}")
     decided = choice_text.decided(comparison)
     console.print(Panel(said, border_style="green" if decided else "yellow",
                         title="decided" if decided else "not decidable yet",
@@ -46,6 +44,9 @@ def print_comparison(comparison: Comparison, page: Path | None = None) -> None:
         console.print(_discordances(comparison))
     for heading, sentences in words.findings(comparison):
         console.print(Text(plain(f"{heading} {' '.join(sentences)}")))
+    if comparison.notes:
+        notes = ". ".join(note.removesuffix(".") for note in comparison.notes)
+        console.print(Text(plain(f"To read this rightly: {notes}.")))
     if page is not None:
         console.print(Text(f"\nReport: {plain(str(page))}"), soft_wrap=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from phi3kit.advise.measure.findings import Findings, found, nothing
 from phi3kit.dataset.copies import contradictions, near_copies
 from phi3kit.dataset.pairs import Dataset, Pair
+from phi3kit.parsing import read_json
 
 LOW = 0.1  # of the examples are at fault, and the quality is low
 MEDIUM = 0.02
@@ -124,7 +124,7 @@ def _begins_json(text: str) -> bool:
 
 def _parses(text: str) -> bool:
     try:
-        json.loads(text)
+        read_json(text)
     except ValueError:
         return False
     return True

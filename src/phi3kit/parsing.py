@@ -1,0 +1,51 @@
+"""JSON and YAML that people wrote: what is broken in it is an error, however it is broken."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# Nesting that nobody writes by hand; far below what ends the parsers' stack.
+_DEPTH = 100
+_HALF = "half of a surrogate pair (\\ud800 to \\udfff alone), which is no character"
+
+
+def read_json(text: str) -> Any:
+    """The value that a JSON text holds.
+
+    Raises:
+        ValueError: not JSON, nested too deeply to be read, or with a text in it that UTF-8
+            cannot hold and that so could be written nowhere.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if "\\ud" in text.casefold():
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(_HALF) from error
+    return value
+
+
+def refuse_deep_yaml(text: str | bytes) -> None:
+    """Raise what a YAML parser raises when `text` is no YAML, or nested too deeply to be built.
+
+    libyaml builds its trees by recursion in C: without this a file of 400 KB ends the process.
+
+    Raises:
+        yaml.YAMLError: with the mark of the place, as usual.
+    """
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"nested deeper than {_DEPTH} levels",
+                problem_mark=event.start_mark)  # type: ignore[arg-type]  # libyaml's own kind
