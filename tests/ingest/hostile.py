@@ -170,7 +170,7 @@ def rows() -> Iterator[Case]:
     yield Case("rows/million-columns.csv", f"{million}\n{million}\n", "1,000,000 columns")
     yield Case("rows/million-cells.csv", f"a,b\n{million}\n", "1,000,000 columns")
     yield Case("rows/huge-field.csv", "a,b\n1," + "x" * 5_000_000 + "\n", "field larger")
-    yield Case("rows/open-quote.csv", 'a,b\n1,"' + "x,y\n" * 500_000, "field larger")
+    yield Case("rows/open-quote.csv", 'a,b\n1,"' + "x,y\n" * 500_000, "rows are too many")
     yield Case("rows/nul.csv", b"a,b\n1,\x002\n", "binary")
     yield Case("rows/delimiters.csv", ",,,,\n" * 1000, "no rows")
     yield Case("rows/many.csv", "a,b\n" + "1,2\n" * 300_000, "300,000 rows")

@@ -180,12 +180,42 @@ def test_csv_with_a_quoted_line_end(tmp_path):
         "name: K7\nnote: two\nlines"]
 
 
+@pytest.mark.parametrize(("rows", "kept", "lines"), [
+    ('1,"open\n2,two\n3,three', ["2 two", "3 three"], ["line 2"]),
+    ('1,one\n2,"open\n3,"open\n4,four\n', ["1 one", "4 four"], ["line 3", "line 4"]),
+    ('1,"two\nlines"\n2,"open\n3,"three"\n', ["1 two\nlines", "3 three"], ["line 4"]),
+])
+def test_a_quote_that_does_not_close_costs_one_row(rows, kept, lines, tmp_path):
+    document = read("a.csv", f"id,note\n{rows}", tmp_path)
+    assert parts(document) == ["id: {}\nnote: {}".format(*row.split(" ", 1)) for row in kept]
+    assert [problem.where for problem in document.problems] == lines
+    assert "a quote opens here and does not close" in document.problems[0].why
+
+
 def test_json_records(tmp_path):
     records = [{"id": 7, "a": {"b": [1, True, "x"]}, "none": None}, {"l": [{"k": "v"}, 2]}, "s"]
     expected = ["id: 7\na.b: 1, true, x", "l.1.k: v\nl.2: 2", "s"]
     assert parts(read("a.json", json.dumps(records), tmp_path)) == expected
     lines = "\n".join(json.dumps(record) for record in records)
     assert parts(read("a.jsonl", lines, tmp_path)) == expected
+
+
+def test_a_list_in_an_object_is_a_passage_per_element(tmp_path):
+    envelope = {"yard": "North", "result": {"count": 2, "items": [
+        {"part": "K7", "seal": {"hours": 400}}, {"part": "C2", "tags": ["a", "b"]}]}}
+    document = read("a.json", json.dumps(envelope), tmp_path)
+    assert parts(document) == ["yard: North\nresult.count: 2", "part: K7\nseal.hours: 400",
+                               "part: C2\ntags: a, b"]
+    assert [(h.start, h.title) for h in document.headings] == [
+        (document.parts[1].start, "yard: North, result.count: 2 > result.items")]
+    alone = read("a.json", json.dumps({"items": [{"a": 1}], "note": "x" * 300}), tmp_path)
+    assert [h.title for h in alone.headings] == ["items"] and parts(alone)[1] == "a: 1"
+
+
+def test_an_object_with_several_lists_or_none_is_one_passage(tmp_path):
+    for value in ({"a": [{"b": 1}], "c": [{"d": 2}]}, {"a": [1, 2], "c": {"d": 2}}):
+        document = read("a.json", json.dumps(value), tmp_path)
+        assert len(document.parts) == 1 and not document.headings
 
 
 def test_a_bad_json_line_does_not_stop_the_others(tmp_path):

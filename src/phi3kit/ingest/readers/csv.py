@@ -4,40 +4,118 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
+from typing import Any
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, joined
 from phi3kit.ingest.readers.decode import decode
+from phi3kit.records import Failure
 
 _DELIMITERS = ",;\t|"
 _COLUMNS = 16_384  # as many as a spreadsheet can have
+# Given to csv.reader after the last line: in a row of its own, or inside of an open quote.
+_END = "\x00"
+_OPEN = "a quote opens here and does not close"
 
 
 def read(data: bytes) -> Document:
     """The rows, as "column: value" lines; the first row names the columns.
 
+    A row with a quote that does not close becomes a problem, and what follows its line is read.
+
     Raises:
-        DataError: no row below the names, more columns than any table has, or quotes that
-            never close.
+        DataError: no row below the names, or more columns than any table has.
     """
     text = decode(data)
     # One bad quote must not swallow the rest of the file as one enormous field.
     csv.field_size_limit(1_000_000)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text),
-                      skipinitialspace=True)
-    try:
-        names = [name.strip() for name in next(rows, [])]
-        _refuse_wide(names, rows.line_num)
-        lines = []
-        for row in rows:
-            _refuse_wide(row, rows.line_num)
-            if line := _line(names, row):
-                lines.append(line)
-    except csv.Error as error:
-        raise DataError(f"line {rows.line_num}: {error}") from error
+    problems: list[Failure] = []
+    rows = _rows(text if text.endswith(("\n", "\r")) else f"{text}\n", _delimiter(text), problems)
+    number, names = next(rows, (0, []))
+    names = [name.strip() for name in names]
+    _refuse_wide(names, number)
+    lines = []
+    for number, row in rows:
+        _refuse_wide(row, number)
+        if line := _line(names, row):
+            lines.append(line)
+    if not lines and problems:
+        raise DataError(f"{problems[0].where}: {problems[0].why}")
     if not lines:
         raise DataError("no rows below the names of the columns")
-    return joined([(line, None) for line in lines])
+    return joined([(line, None) for line in lines], problems=tuple(problems))
+
+
+class _Feed:
+    """The lines for one csv.reader.
+
+    Attributes:
+        at: where the next line begins in the text; `number` is how many came before it.
+        row: the lines of the row that is being read.
+    """
+
+    def __init__(self, text: str, at: int, number: int) -> None:
+        self._file = io.StringIO(text, newline="")
+        self._file.seek(at)
+        self._ended = False
+        self.at, self.number = at, number
+        self.row: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline()
+        if line:
+            self.at += len(line)
+            self.number += 1
+            self.row.append(line)
+            return line
+        if self._ended:
+            raise StopIteration
+        self._ended = True
+        return _END
+
+
+def _rows(text: str, delimiter: str, problems: list[Failure]) -> Iterator[tuple[int, list[str]]]:
+    """Each row and the number of its last line; rows that cannot be told become problems."""
+    format_: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": True}
+    feed = _Feed(text, 0, 0)
+    rows = csv.reader(feed, **format_)
+    while True:
+        feed.row = []
+        try:
+            row = next(rows)
+            if row == [_END]:
+                return
+            within = _open_for(row, feed.row, format_)
+        except csv.Error as error:
+            if len(feed.row) < 2:
+                raise DataError(f"line {feed.number}: {error}") from error
+            within = len(feed.row)
+        if not within:
+            yield feed.number, row
+            continue
+        swallowed = feed.row[len(feed.row) - within + 1:]
+        number = feed.number - len(swallowed)
+        problems.append(Failure(f"line {number}", _OPEN))
+        feed = _Feed(text, feed.at - sum(map(len, swallowed)), number)
+        rows = csv.reader(feed, **format_)
+
+
+def _open_for(row: list[str], lines: list[str], format_: dict[str, Any]) -> int:
+    """How many of a row's lines stand in a quote that was not meant to reach so far; 0: none."""
+    if row and row[-1].endswith(_END):
+        return len(io.StringIO(row[-1], newline="").readlines()) - 1
+    if len(lines) < 2:
+        return 0
+    try:
+        # One that closes in the middle of a word was closed by the next one that opens.
+        list(csv.reader(lines, strict=True, **format_))
+    except csv.Error:
+        return len(lines)
+    return 0
 
 
 def _refuse_wide(row: list[str], number: int) -> None:
