@@ -145,3 +145,56 @@ def test_a_useless_file_is_one_error(tmp_path: Path, name: str, content: bytes |
         (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=why):
         read_examples(tmp_path / name)
+
+
+QA_JSON = json.dumps({"question": "q", "answer": "a"})
+
+
+@pytest.mark.parametrize(("name", "content", "where", "why"), [
+    ("a.json", f"[\n{QA_JSON}\n]\n{QA_JSON}", ":3", "text after the closing ]"),
+    ("a.json", json.dumps({"data": [{"question": "q", "answer": "a"}]}, indent=1), "",
+     "Write the list under 'data' alone"),
+    ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
+    ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
+    ("a.jsonl", '{"question": "a\\ud800b", "answer": "x"}', ":1", "surrogate"),
+    ("a.json", '[{"question": "a\\ud800b", "answer": "x"}]', ":1", "surrogate"),
+])
+def test_a_file_that_is_nearly_right_says_what_to_do(
+    tmp_path: Path, name: str, content: str, where: str, why: str,
+) -> None:
+    path = tmp_path / name
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(DataError) as caught:
+        found = read_examples(path)
+        assert not found.examples and not found.failures  # never read as if it were whole
+    said = str(caught.value)
+    assert why in said and "\n" not in said and said.startswith(f"{path}{where}")
+
+
+def test_one_object_over_several_lines_is_one_example(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("\n" + json.dumps({"messages": QA}, indent=2))
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [2] and not read.failures
+
+
+def test_half_a_character_in_a_list_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f'[{QA_JSON},\n{{"question": "a\\ud800b", "answer": "x"}},\n{QA_JSON}]')
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [1, 3]
+    assert [failure.where for failure in read.failures] == [f"{path}:2"]
+
+
+@pytest.mark.parametrize(("weights", "why"), [
+    ((0, 0), "every answer has the weight 0"), ((0.5, 1), "turn 2 has the weight 0.5. Use 0 or 1"),
+    ((0, None), ""), ((0, 1), "")])
+def test_weights_of_the_chat_format(tmp_path: Path, weights: tuple[object, object],
+                                    why: str) -> None:
+    turns = [{**turn, "weight": weights[at // 2]} if at % 2 else turn
+             for at, turn in enumerate(QA * 2)]
+    read = read_examples(write(tmp_path / "d.jsonl", {"messages": turns}, {"messages": QA}))
+    assert [f.why.partition(": ")[2][:len(why)] or f.why for f in read.failures] == (
+        [why] if why else [])
+    if not why:
+        assert [turn.get("weight", 1) for turn in read.examples[0].messages[1::2]] == [0, 1]

@@ -31,12 +31,13 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
         The records, and a failure for each line that could not be read.
 
     Raises:
-        DataError: missing, not UTF-8, another suffix, or broken beyond one line.
+        DataError: missing, not UTF-8, another suffix, or broken beyond one line; a CSV file
+            with semicolons or tabs.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
-        raise DataError("no such file", where=str(path), mend="Check --dataset") from error
+        raise DataError("no such file", where=str(path), mend="Check the name") from error
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8", where=str(path), mend="Save it as UTF-8") from error
     except OSError as error:
@@ -46,7 +47,9 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
         return _csv(path, text)
     # Many a .json file holds JSON Lines; its first character tells.
     if suffix == ".json" and text.lstrip()[:1] == "[":
-        return _json_array(path, text), []
+        return _json_array(path, text)
+    if suffix == ".json" and (whole := _one_value(text)) is not None:
+        return [whole], []
     if suffix in (".json", ".jsonl", ".ndjson"):
         return _json_lines(path, text)
     raise DataError(f"'{path.suffix}' is no format of examples", where=str(path),
@@ -67,23 +70,41 @@ def _json_lines(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     return records, failures
 
 
-def _json_array(path: Path, text: str) -> list[Record]:
+def _one_value(text: str) -> Record | None:
+    """The one object that the text is, over however many lines; None if it is anything else."""
+    try:
+        value = read_json(text)
+    except ValueError:
+        return None
+    blank = len(text) - len(text.lstrip())
+    return Record(value, 1 + text.count("\n", 0, blank))
+
+
+def _json_array(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     """The items of a JSON array with their lines; one broken item breaks the file."""
     decoder = json.JSONDecoder()
     records: list[Record] = []
+    failures: list[Failure] = []
     at = text.index("[") + 1
-    line, counted = 1, 0
+    line, counted, first = 1, 0, True
     while True:
-        at = _skip(text, at, "," if records else "")
-        if at < len(text) and text[at] == "]":
-            return records
+        at = _skip(text, at, "" if first else ",")
         line, counted = line + text.count("\n", counted, at), at
+        if at < len(text) and text[at] == "]":
+            if text[at + 1:].strip():
+                raise DataError("there is text after the closing ]", where=f"{path}:{line}",
+                                mend="Put all examples into one list, or use one {…} per line")
+            return records, failures
+        first = False
         try:
-            value, at = decoder.raw_decode(text, at)
+            _, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             raise DataError(f"not valid JSON ({error})", where=f"{path}:{line}",
                             mend="Mind commas and quotes, or use one {…} per line") from error
-        records.append(Record(value, line))
+        try:
+            records.append(Record(read_json(text[counted:at]), line))
+        except ValueError as error:  # valid, and not to be used all the same
+            failures.append(Failure(f"{path}:{line}", f"{error}. Mend this example"))
 
 
 def _skip(text: str, at: int, separator: str) -> int:
@@ -99,6 +120,10 @@ def _skip(text: str, at: int, separator: str) -> int:
 def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     csv.field_size_limit(1 << 30)  # an answer may be longer than the module's 128 KiB
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    header = next(iter(rows.fieldnames or ()), "")
+    if len(rows.fieldnames or ()) == 1 and (other := next(filter(header.count, ";\t"), "")):
+        raise DataError(f"its fields are separated by {'tabs' if other != ';' else 'semicolons'}, "
+                        "not by commas", where=f"{path}:1", mend="Save it with commas")
     records: list[Record] = []
     failures: list[Failure] = []
     while True:
