@@ -13,32 +13,21 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+from phi3kit.models.attention import BEYOND, in_place_of_torch
+
 _NAME = "phi3kit_short_rows"
 # Longer rows take torch's kernel: the weights that are kept for the backward grow with the
 # square of the length, 2 bytes each per head, and the gain is gone.
 LONGEST = 384
-# What some models hand to attention beyond the causal mask, and the products do not know.
-_BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "cache")
 
 
 @contextlib.contextmanager
 def short_rows(model: Any) -> Iterator[None]:
     """Let `model` attend in this way, where it can: on a CPU, in place of torch's kernel."""
-    config = model.config
-    if next(model.parameters()).device.type != "cpu" or config._attn_implementation != "sdpa":
-        yield
-        return
-    from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
-    AttentionInterface.register(_NAME, _attend)
-    AttentionMaskInterface.register(_NAME, sdpa_mask)
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    causal.set_attn_implementation(_NAME)
-    try:
+    with in_place_of_torch(model, _NAME, _attend, sdpa_mask):
         yield
-    finally:
-        causal.set_attn_implementation("sdpa")
 
 
 def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
@@ -48,7 +37,7 @@ def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     plain = (attention_mask is None and causal and not dropout
              and query.shape[2] == key.shape[2] <= LONGEST
-             and all(others.get(name) is None for name in _BEYOND))
+             and all(others.get(name) is None for name in BEYOND))
     if not plain:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 

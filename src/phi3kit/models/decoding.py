@@ -20,12 +20,14 @@ def greedy(model: Any, batch: list[list[int]], *, stops: list[int],
     """
     import torch
 
+    from phi3kit.models.attention import grouped
+
     width = max(len(ids) for ids in batch)
     # Padding is masked out: its id only has to be a valid one.
     padding = stops[0] if stops else 0
     input_ids = torch.tensor([[padding] * (width - len(ids)) + ids for ids in batch])
     mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in batch])
-    with torch.inference_mode():
+    with torch.inference_mode(), grouped(model):
         output = model.generate(
             input_ids=input_ids.to(model.device), attention_mask=mask.to(model.device),
             generation_config=greedy_config(stops, padding, max_new_tokens))

@@ -21,6 +21,7 @@ def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
     import torch
     from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
+    from phi3kit.models.attention import grouped
     from phi3kit.models.decoding import greedy_config
 
     stopped = threading.Event()
@@ -35,7 +36,7 @@ def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
 
     def work() -> None:
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), grouped(model):
                 model.generate(
                     input_ids=input_ids, attention_mask=torch.ones_like(input_ids),
                     generation_config=greedy_config(stops, stops[0] if stops else 0,
