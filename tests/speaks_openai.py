@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+_CHUNK = {"id": "1", "object": "chat.completion.chunk", "created": 0}
+
 
 def vector_of(text: str) -> list[float]:
     """Counts of words by the hash of their letters: alike texts get alike vectors."""
@@ -56,6 +58,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
         elif order == "garbage":
             self._send(200, b"<html>proxy</html>", "text/html")
+        elif order == "empty object":
+            self._send(200, b"{}")
         elif isinstance(order, int):
             self._send(order, json.dumps({"error": {"message": f"order {order}"}}).encode())
         elif "/embeddings" in self.path:
@@ -94,15 +98,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         for word in self._answer(body).split():
-            event = {"id": "1", "object": "chat.completion.chunk", "created": 0,
-                     "model": body["model"],
+            event = {**_CHUNK, "model": body["model"],
                      "choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
             if broken:
                 self.wfile.write(b"data: {\"id\": \n\n")
                 self.close_connection = True
                 return
-        self.wfile.write(b"data: [DONE]\n\n")
+        last = {**_CHUNK, "model": body["model"],
+                "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        self.wfile.write(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
         self.close_connection = True
 
     def _send(self, status: int, body: bytes, kind: str = "application/json") -> None:

@@ -10,8 +10,9 @@ import pytest
 from phi3kit import settings
 from phi3kit.errors import ModelError
 from phi3kit.models import endpoint
-from phi3kit.models.endpoint import EndpointGenerator, as_data, checked_url
+from phi3kit.models.endpoint import EndpointGenerator, as_data
 from phi3kit.models.loading import load_base
+from phi3kit.models.server_url import checked_url
 from speaks_openai import ChatServer, chat_server
 
 
@@ -126,7 +127,19 @@ def test_control_tokens_in_contents_are_broken(server, token):
 @pytest.mark.parametrize("url", ["localhost:11434", "ftp://x/v1", "http://", "http://u:p@host/v1"])
 def test_urls_that_are_none(url):
     with pytest.raises(ModelError, match=r"model\.endpoint"):
-        checked_url(url)
+        checked_url(url, where="model.endpoint")
+
+
+def test_an_answer_that_is_none_is_an_error(server):
+    server.orders = ["empty object"] * 2
+    with pytest.raises(ModelError, match="something that is no answer of a model"):
+        list(generator(server.url).stream(ask("hello"), max_new_tokens=5))
+    found = answers(server, "hello")[0]
+    assert found.text == "" and "no answer of a model" in found.error
+
+
+def test_an_empty_answer_is_one(server):
+    assert list(generator(server.url).stream(ask(""), max_new_tokens=5)) == []
 
 
 def test_commands_that_need_the_weights_say_so():

@@ -139,11 +139,19 @@ def test_a_question_longer_than_the_context_is_an_error_of_its_own():
     long = "why " * 200
     assistant = Assistant(model, None, AskSettings(max_new_tokens=20))
     bad, good = answer_all(assistant, long, "q")
+    assert "(--max-new-tokens). Ask a shorter question" in bad.error
     assert "200" not in bad.text and bad.error and good.text == "x"
     with pytest.raises(DataError, match="tokens"):
         list(assistant.stream(long))
     with pytest.raises(DataError, match="empty"):
         list(assistant.stream(" "))
+
+
+def test_an_answer_that_fills_the_context_names_the_flag():
+    assistant = Assistant(Model("x", context=150), None, AskSettings(max_new_tokens=150))
+    with pytest.raises(DataError, match=r"room for 0 beside an answer of 150 \(--max-new-tokens"
+                                        r"\)\. Set --max-new-tokens to \d+ or less"):
+        list(assistant.stream("q"))
 
 
 def test_closing_the_stream_stops_the_model():

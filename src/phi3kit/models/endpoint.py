@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.generate import Generation, OnBatch
 from phi3kit.models.server_errors import Mends, explain
+from phi3kit.models.server_url import KEY, checked_url
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
 
-KEY = "PHI3KIT_API_KEY"
 # Requests under way at once: servers batch what arrives together; small ones queue it.
 _PARALLEL = 8
 # The client waits longer after each failure, or as long as the server says.
@@ -116,9 +116,15 @@ class EndpointGenerator:
             # Somebody waits: a server that is not there is told in a second or two.
             with self._client.with_options(max_retries=2).chat.completions.create(
                     **self._request(messages, max_new_tokens), stream=True) as events:
+                answered = False
                 for event in events:
+                    answered = answered or bool(event.choices)
                     if event.choices and (piece := event.choices[0].delta.content):
                         yield piece
+            if not answered:  # a page or an object of something else, with status 200
+                raise _no_answer(self._url)
+        except ModelError:
+            raise
         except Exception as error:  # the client's own, and those of its transport library
             raise self._error(error) from error
 
@@ -130,6 +136,9 @@ class EndpointGenerator:
             text = found.choices[0].message.content or ""
         except _fatal() as error:
             raise self._error(error) from error
+        except (AttributeError, TypeError, IndexError):
+            return Generation("", self.count_tokens(messages), 0,
+                              time.perf_counter() - started, error=_no_answer(self._url).what)
         except Exception as error:
             return Generation("", self.count_tokens(messages), 0,
                               time.perf_counter() - started, error=first_line(error))
@@ -163,24 +172,10 @@ def _fatal() -> tuple[type[Exception], ...]:
             openai.APIConnectionError)
 
 
-def checked_url(url: str, *, where: str = "model.endpoint") -> str:
-    """The base URL of an API, without a slash at its end.
-
-    Args:
-        url: what the user gave.
-        where: the setting that names it.
-
-    Raises:
-        ModelError: not an http or https URL, or one that carries a password.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ModelError(f"'{url}' is no URL of a server", where=where,
-                         mend="Give for example http://localhost:11434/v1")
-    if parts.username or parts.password:
-        raise ModelError("the URL carries a password", where=where,
-                         mend=f"Keys come from the environment: set {KEY}")
-    return url.rstrip("/")
+def _no_answer(url: str) -> ModelError:
+    return ModelError("the server answers with something that is no answer of a model",
+                      where=url, mend="Check that the URL is that of an OpenAI-compatible API; "
+                                      "most end with /v1")
 
 
 def as_data(text: str) -> str:

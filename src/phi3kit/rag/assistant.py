@@ -150,7 +150,8 @@ class Assistant:
         """The prompt with as much of history and passages as the context leaves room for."""
         if not question.strip():
             return _Prompt(question, (), None, error="the question is empty")
-        room = self._generator.context - self._ask.max_new_tokens
+        limit = self._ask.max_new_tokens
+        room = self._generator.context - limit
         shown, earlier = passages, list(history)
         while shown is None or shown:
             system, asked = build(question, shown, instruction=self._ask.instruction)
@@ -167,7 +168,15 @@ class Assistant:
         if not passages and passages is not None:
             return _Prompt(question, (), None)
         return _Prompt(question, (), None, error=(
-            f"the question needs {tokens} tokens, and the model has room for {max(0, room)}"))
+            f"the question needs {tokens} tokens, and the model has room for {max(0, room)} "
+            f"beside an answer of {limit} (--max-new-tokens). "
+            f"{_shorten(self._generator.context - tokens)}"))
+
+
+def _shorten(left: int) -> str:
+    """The mend, when a prompt alone leaves room for so many tokens of an answer."""
+    return (f"Set --max-new-tokens to {left} or less" if left > 0 else
+            "Ask a shorter question, or take a model with a longer context")
 
 
 def _last_question(history: Sequence[Message]) -> str:
