@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,10 @@ def test_the_bench_of_gpus_runs_on_a_tiny_model(tmp_path: Path) -> None:
                            "--examples", "16"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     arms = json.loads(done.stdout)
+    recipes = arms.pop("recipes")
+    assert [arm["settings"]["finetune.rank"] for arm in recipes.values()] == [16]
+    assert arms["qlora"]["settings"]["finetune.qlora"] is True
+    assert arms["lora"]["settings"]["finetune.micro_batch_tokens"] == 4096
     assert set(arms) >= {"lora", "qlora", "qlora, least memory", "trl"}
     assert all(arm["tokens_per_second"] > 0 for arm in arms.values())
 
@@ -91,3 +96,35 @@ def test_a_quick_bench_of_the_plan_is_not_kept(tmp_path: Path) -> None:
         [sys.executable, str(ROOT / "scripts" / "bench" / "calibration"), "--quick", "--write"],
         cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
+
+
+def test_the_bench_of_gpus_takes_what_the_plan_says_fits() -> None:
+    bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "gpu"))
+    budget = bench["budget"]
+    small, large = (budget(["--qlora", "--checkpointing"], "phi-3-mini", gb) for gb in (8, 80))
+    assert 2048 <= small < large == 8 * 2048
+    assert budget([], "phi-3-mini", 8) == 2048  # too small: tried with the least, and said
+    assert budget([], "phi-3-mini", None) == 2 * 2048
+
+
+def test_a_training_that_runs_out_of_memory_is_a_row_and_not_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "gpu"))
+    broken = tmp_path / "phi3kit"
+    broken.write_text("#!/bin/sh\necho 'torch.OutOfMemoryError: CUDA out of memory' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    trained = bench["trained"]
+    monkeypatch.setitem(trained.__globals__, "PHI3KIT", str(broken))
+    assert "out of memory" in trained(tmp_path, tmp_path, [])["out_of_memory"]
+    broken.write_text("#!/bin/sh\necho 'another fault' >&2\nexit 1\n")
+    with pytest.raises(SystemExit, match="another fault"):
+        trained(tmp_path, tmp_path, [])
+
+
+def test_without_a_gpu_its_bench_says_so_in_a_line(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "gpu")], cwd=tmp_path,
+                          capture_output=True, text=True, env={**os.environ,
+                                                               "CUDA_VISIBLE_DEVICES": ""})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1 and done.stdout.startswith("skipped, nothing measured")

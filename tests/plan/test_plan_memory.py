@@ -197,6 +197,31 @@ def test_measured_rows_stand_on_the_page_once_they_are_kept(
     assert "1 of 1 rows are within 10% of the peak. Measured 2026-01-02 on Chip, 2 cores" in told
 
 
+def test_recipes_are_told_as_planned_and_as_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = plan_tables()
+    demo = ROOT / "docs" / "measured" / "demo.json"
+    (tmp_path / "demo.json").write_bytes(demo.read_bytes())
+    monkeypatch.setattr(tables, "MEASURED", tmp_path)
+
+    def row(start: str) -> list[str]:
+        line = next(line for line in tables.recipes().splitlines() if line.startswith(start))
+        return [cell.strip() for cell in line.strip("|").split("|")]
+
+    eight = row("| [phi-3-mini-qlora-8gb]")
+    assert (eight[6], eight[8]) == ("not measured yet", "not measured yet")
+    low, high = map(float, eight[7].split("–"))
+    assert 0 < low < high
+    small = row("| phi-3-mini-lora-16gb ")
+    assert small[1] == "8 GB GPU: **out of memory**" and float(small[5]) > 8
+    (tmp_path / "gpu.json").write_text(json.dumps({"gpu": "L4", "recipes": {
+        "phi-3-mini-qlora-8gb": {"peak_bytes": 5.1e9, "seconds": 90.0, "tokens": 12000},
+        "phi-3-mini-lora-80gb": {"out_of_memory": "CUDA out of memory"}}}))
+    assert row("| [phi-3-mini-qlora-8gb]")[6:9:2] == ["5.1", "1.5 for 12,000 tokens on L4"]
+    assert row("| [phi-3-mini-lora-80gb]")[6] == "out of memory on L4"
+
+
 def test_what_the_page_concludes_from_its_tables() -> None:
     full, lora, qlora = (plan_memory(shape_of("70B"), method, checkpointing=True).gpus
                          for method in METHODS)

@@ -25,11 +25,13 @@ class Process:
         printed: the JSON at the end of its stdout, if any.
         peak: bytes of the process and its children together, pages that they share counted
             once (PSS), looked at every 0.1 s; 0 where it was not asked for.
+        said: the last line of its stderr.
     """
 
     seconds: float
     printed: Any
     peak: int
+    said: str = ""
 
 
 def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
@@ -51,10 +53,10 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
         code = process.wait()
         seconds = time.perf_counter() - started
         out.seek(0), err.seek(0)
+        last = (err.read().strip().splitlines() or ["no word on stderr"])[-1]
         if code not in good:
-            last = (err.read().strip().splitlines() or ["no word on stderr"])[-1]
             sys.exit(f"{' '.join(command[:3])}: exit code {code}: {last}")
-        return Process(seconds, _json(out.read()), peak)
+        return Process(seconds, _json(out.read()), peak, last)
 
 
 def _peak(process: subprocess.Popen[bytes]) -> int:
