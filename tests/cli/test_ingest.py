@@ -32,6 +32,18 @@ def test_dry_run_shows_each_setting_with_its_source(run_cli, tmp_path, docs):
 
 
 @pytest.mark.model
+def test_dry_run_refuses_what_the_run_would(run_cli, tmp_path, docs):
+    tokens = run_cli("ingest", "docs", "--chunk-tokens", "4000", "--dry-run")
+    assert tokens.returncode == 2 and "Set it to 254 or less" in tokens.stderr
+    missing = run_cli("ingest", "docs", "nowhere", "--dry-run")
+    assert missing.returncode == 1 and "nowhere: no such file" in missing.stdout
+    key = {"OPENAI_API_KEY": "k"}
+    paid = run_cli("ingest", "docs", "--embedder", "openai:text-embedding-3-small", "--dry-run",
+                   env=key)
+    assert paid.returncode == 0 and "at the list price" in paid.stderr
+    assert not (tmp_path / ".phi3kit").exists()
+
+
 def test_dry_run_tells_what_a_run_would_do_and_the_run_does_it(run_cli, tmp_path, docs):
     for name in ("b", "c"):
         (docs / f"{name}.md").write_text(f"# {name}\n\nText.\n")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import numpy as np
 import pytest
 from holdings import FOLDER, exact
@@ -9,6 +12,7 @@ from holdings import FOLDER, exact
 from phi3kit import settings
 from phi3kit.errors import StoreError
 from phi3kit.ingest import lock, verify
+from phi3kit.ingest.damaged import is_damaged
 from phi3kit.ingest.health import check_index
 from phi3kit.ingest.manifest import Manifest
 from phi3kit.ingest.rows import Place, Row
@@ -161,19 +165,58 @@ def torn(pattern):
 
 
 @pytest.mark.parametrize("pattern", ["index_metadata.pickle", "data_level0.bin", "header.bin"])
-def test_an_index_that_cannot_be_read_is_embedded_anew(pattern, ingest, docs, words):
+def test_an_index_that_cannot_be_read_is_embedded_anew(pattern, ingest, docs, words, capsys):
     """Also texts of documents that the run is not about."""
     fill(docs)
     ingest("docs", chunk_tokens=32)
     before = exact()
     assert len(before) > 1000
     torn(pattern)
-    (FOLDER / "documents.state.json").unlink()  # as after a run that did not end
+    words.estimate = lambda tokens: f"about {tokens} tokens are paid"
     seen = len(words.seen)
-    report = ingest("docs/sub", chunk_tokens=32)
+    report = ingest("docs/sub", chunk_tokens=32)  # whose documents did not change
     assert len(report.unchanged) == 1 and exact() == before
+    assert report.embedded_again == report.chunks_embedded == report.verified == len(before)
+    said = capsys.readouterr().err
+    assert "the index of 'documents' cannot be read" in said and "tokens are paid" in said
     assert sorted(words.seen[seen:]) == sorted(words.seen[:seen])
     assert len(ingest("docs", chunk_tokens=32).unchanged) == 4
+
+
+def test_an_index_that_was_only_copied_is_looked_at_once(ingest, docs):
+    fill(docs)
+    ingest("docs", chunk_tokens=32)
+    path = next(FOLDER.glob("*/data_level0.bin"))
+    path.write_bytes(path.read_bytes())
+    first, second = (ingest("docs", chunk_tokens=32) for _ in range(2))
+    assert first.verified == first.chunks > 1000 and first.chunks_embedded == 0
+    assert second.verified == 0 and len(second.unchanged) == 4
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: path.write_bytes(path.read_bytes()[:100]),
+    lambda path: path.write_bytes(b"not a database" * 100)])
+def test_a_database_that_cannot_be_read_is_put_aside_by_a_rebuild(damage, ingest, docs, capsys):
+    ingest("docs")
+    before = exact()
+    damage(FOLDER / "chroma.sqlite3")
+    left = (FOLDER / "chroma.sqlite3").read_bytes()
+    with pytest.raises(StoreError, match="--rebuild, which puts it aside"):
+        ingest("docs")
+    assert len(ingest("docs", rebuild=True, preview=True).added) == 3
+    assert len(ingest("docs", rebuild=True).added) == 3 and exact() == before
+    aside = next(FOLDER.glob("damaged-*"))
+    assert (aside / "chroma.sqlite3").read_bytes() == left
+    assert str(aside) in capsys.readouterr().err
+    ingest("docs", rebuild=True)
+    assert len(list(FOLDER.glob("damaged-*"))) == 1
+
+
+def test_a_database_that_is_locked_is_not_damaged(ingest, docs):
+    ingest("docs")
+    with contextlib.closing(sqlite3.connect(FOLDER / "chroma.sqlite3")) as held:
+        held.execute("BEGIN EXCLUSIVE")
+        assert not is_damaged(FOLDER)
 
 
 def test_a_rebuild_does_not_need_the_old_index(ingest, docs):

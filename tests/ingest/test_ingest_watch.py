@@ -121,5 +121,5 @@ def test_files_that_editors_replace_and_folders_that_come_back(docs, watch):
 
 def test_a_mistake_at_the_start_ends_it(docs, watch):
     running = watch("docs", "--chunk-tokens", "255")
-    assert running.process.wait(60) == 1
+    assert running.process.wait(60) == 2
     assert "chunks of 255 tokens" in running.note("phi3kit:")

@@ -245,6 +245,24 @@ def test_no_urls(text):
         site_of(text)
 
 
-def test_a_password_in_the_url_is_refused():
-    with pytest.raises(SettingsError, match=KEY):
-        site_of("http://me:secret@host:8000")
+@pytest.mark.parametrize("text", ["localhost:8000", "localhost", "db.lan:8000", "127.0.0.1",
+                                  "127.0.0.1:8000/team/papers"])
+def test_a_server_without_http_is_no_folder(text, project):
+    with pytest.raises(SettingsError, match=f"Write http://{text} for a Chroma server"):
+        site_of(text)
+    (project / text).mkdir(parents=True)
+    assert site_of(text) == Path(text) and site_of(f"./{text}") == Path(f"./{text}")
+
+
+def test_a_tenant_that_the_server_does_not_have(served):
+    with pytest.raises(StoreError, match=r"does not know it \(Tenant .*Correct tenant and data"):
+        connect(site_of(f"{served.url}/nobody/nothing"))
+    with pytest.raises(StoreError, match=r"does not know it \(Database .*Correct tenant and data"):
+        connect(site_of(f"{served.url}/default_tenant/nothing"))
+
+
+@pytest.mark.parametrize("text", ["http://me:secret@host:8000", "ftp://me:secret@host"])
+def test_a_password_in_the_url_is_refused(text):
+    with pytest.raises(SettingsError, match=KEY) as refused:
+        site_of(text)
+    assert "secret" not in str(refused.value)

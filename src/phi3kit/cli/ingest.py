@@ -70,8 +70,9 @@ def ingest(
     if dry_run:
         if not json:
             dry.show(resolved, "ingest")
-        _show(reconcile.preview(resolved.values, rebuild=rebuild), json=json, preview=True)
-        return
+        report = reconcile.preview(resolved.values, rebuild=rebuild)
+        _show(report, json=json, preview=True)
+        raise typer.Exit(int(bool(report.failed)))
     if watch:
         from phi3kit.ingest.watch import watch as keep_current
         from phi3kit.report.terminal_ingest import print_line

@@ -26,7 +26,8 @@ class Built(msgspec.Struct, frozen=True):
 
 def keep_built(site: Site, report: IngestReport) -> None:
     """Keep what a run took, if it built the collection from nothing."""
-    if report.chunks and report.chunks_embedded == report.chunks:
+    whole = report.chunks_embedded == report.chunks and not report.embedded_again
+    if report.chunks and whole:
         # The collection is whole without this figure: a full disk is no reason to fail now.
         with contextlib.suppress(OSError):
             write_json(_path(site, report.collection),

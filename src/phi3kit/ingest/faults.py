@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from phi3kit.errors import StoreError
+from phi3kit.errors import StoreError, first_line
 
 # Chroma rewrites its index in place, and one that does not fit is lost (see `mend`): a write
 # needs this much room, and some times what it writes, for the database and its journal.
 _ROOM = 16 * 2**20
 _TIMES = 4
+# What a server says of a tenant or a database that it does not have.
+_UNKNOWN = re.compile(r"(?:Tenant|Database) \[[^]]*\] not found")
 
 
 def require_room(folder: Path, size: int = 0) -> None:
@@ -45,9 +48,14 @@ def explained(where: str) -> Iterator[None]:
             raise StoreError("the Chroma server cannot be reached", where=where,
                              mend="Start it (chroma run), or correct ingest.store; then run "
                                   "the same again: it goes on from here") from error
-        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise StoreError(f"Chroma cannot do it ({first[:200]})", where=where,
-                         mend="If the store is damaged, run phi3kit ingest --rebuild") from error
+        first = first_line(error)
+        if _UNKNOWN.search(first):
+            raise StoreError(f"the Chroma server does not know it ({first})", where=where,
+                             mend="Correct tenant and database in ingest.store, or make them "
+                                  "on the server") from error
+        raise StoreError(f"Chroma cannot do it ({first})", where=where,
+                         mend="If the store is damaged, run phi3kit ingest --rebuild, which "
+                              "puts it aside") from error
 
 
 def _is_unreachable(error: BaseException) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from phi3kit.errors import StoreError
-from phi3kit.ingest import chunking, lock, mend, store, swap, verify
+from phi3kit.ingest import chunking, damaged, lock, mend, project, store, swap, verify
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.manifest import (
     NOT_WHOLE,
@@ -19,7 +20,7 @@ from phi3kit.ingest.manifest import (
     read_state,
     write_state,
 )
-from phi3kit.ingest.peek import peek
+from phi3kit.ingest.peek import index_files, is_as_written, peek
 from phi3kit.ingest.site import site_of
 from phi3kit.progress import note
 from phi3kit.runs import versions
@@ -35,6 +36,8 @@ class Kept:
         chunks: how many it holds.
         looked: chunks that were looked for by `verify`.
         reindexed: `verify` had to build the index anew.
+        mended: what was embedded anew because the index could not be read.
+        doubted: nothing vouches for the index, so `verify` is due.
     """
 
     def __init__(self, wanted: IngestSettings, embedder: Embedder) -> None:
@@ -49,7 +52,9 @@ class Kept:
         self.where = store.where_of(self._site, wanted.collection)
         self.files: Mapping[str, FileState] = {}
         self.chunks = self.looked = 0
-        self.reindexed = False
+        self.reindexed = self.doubted = False
+        self.mended = mend.Mended()
+        self._project = ""
 
     def recall(self) -> bool:
         """Learn what it holds from our state's file; False when that cannot be trusted."""
@@ -57,9 +62,11 @@ class Kept:
         if not isinstance(self._site, Path) or self._state_path is None:
             return False
         state = read_state(self._state_path)
-        if state is None or peek(self._site, name, store.staged_name(name)) != state.chunks:
+        if (state is None or not is_as_written(self._site, state.index)
+                or peek(self._site, name, store.staged_name(name)) != state.chunks):
             return False
         self._manifest, self.files, self.chunks = state.manifest, state.files, state.chunks
+        self._project = state.manifest.project
         return True
 
     def learn(self, *, mends: bool) -> bool:
@@ -74,11 +81,13 @@ class Kept:
         if store.exists(self._site, self._wanted.collection):
             self._store = store.open_store(self._site, self._wanted.collection)
             self._manifest = self._store.manifest
+            self._project = self._manifest.project
             self.refuse_other()
             if not self._readable(mends=mends):
                 self.close()
                 assert isinstance(self._site, Path)  # a server's index is always readable
-                mend.mend(self._site, self._wanted.collection, self._embedder)
+                self.mended = mend.mend(self._site, self._wanted.collection, self._embedder)
+            self.doubted = isinstance(self._site, Path)
             self.files, self.chunks = _held(self.opened())
         return False
 
@@ -93,7 +102,8 @@ class Kept:
         """
         name = self._wanted.collection
         if store.exists(self._site, name):
-            swap.require_ours(self._site, name)
+            built = swap.require_ours(self._site, name)
+            self._project = built.project if built else ""
             if not self._readable(mends=mends):
                 assert isinstance(self._site, Path)  # a server's index is always readable
                 mend.drop_index(self._site, name)
@@ -106,6 +116,17 @@ class Kept:
             raise StoreError("the index cannot be read", where=self.where,
                              mend="Run phi3kit ingest, which builds it anew from the texts")
         return False
+
+    def is_damaged(self) -> bool:
+        """Whether the database that the collection lies in cannot be read any more."""
+        return damaged.is_damaged(self._site)
+
+    def put_aside(self) -> None:
+        """Make room for a new database, if the one that is there cannot be read."""
+        if self.is_damaged():
+            assert isinstance(self._site, Path)
+            note("the store's database cannot be read; it was put aside, with all collections "
+                 f"in it, in {damaged.put_aside(self._site)}")
 
     def settle(self) -> None:
         """Finish or take back what a killed run left of a swap."""
@@ -122,6 +143,25 @@ class Kept:
                 embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
                 chunk_tokens=self._wanted.chunk_tokens, chunker=chunking.VERSION,
                 where=self.where, precision=self._wanted.precision)
+
+    def claim(self, held: Iterable[str], ours: Iterable[str]) -> bool:
+        """Take the collection for this working folder's, if names of documents depend on it.
+
+        Args:
+            held: names of the documents that it holds.
+            ours: names that this run looks at.
+
+        Returns:
+            Whether it was another folder's, which is to be kept.
+
+        Raises:
+            StoreError: see `project.claimed`.
+        """
+        before, self._project = self._project, project.claimed(
+            self._project, self._site, held=held, ours=ours, where=self.where)
+        if self._manifest is not None:
+            self._manifest = replace(self._manifest, project=self._project)
+        return before not in ("", self._project)
 
     def opened(self) -> store.Store:
         """The collection, opened or made when it is first needed."""
@@ -179,11 +219,14 @@ class Kept:
         if self._manifest is None:
             return
         self.chunks = self.opened().count()
-        self.opened().keep_fingerprint()
-        if self._state_path is not None:
+        self.opened().keep(self._manifest)
+        if self._state_path is not None and isinstance(self._site, Path):
+            self.close()  # whatever Chroma has to write is written
+            index = index_files(self._site, self._wanted.collection)
             with self._written():
                 lock.sweep(self._state_path)
-                write_state(self._state_path, State(self._manifest, dict(files), self.chunks))
+                write_state(self._state_path,
+                            State(self._manifest, dict(files), self.chunks, index))
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[None]:
@@ -203,7 +246,8 @@ class Kept:
         self._manifest = Manifest(
             embedder=self._wanted.embedder, fingerprint=self._embedder.fingerprint,
             dimension=self._embedder.dimension, chunk_tokens=self._wanted.chunk_tokens,
-            chunker=chunking.VERSION, precision=self._wanted.precision, versions=versions())
+            chunker=chunking.VERSION, precision=self._wanted.precision, versions=versions(),
+            project=self._project or project.name_of(self._site))
         return self._manifest
 
 

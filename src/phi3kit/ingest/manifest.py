@@ -40,6 +40,7 @@ class Manifest:
         normalized: whether every vector has length 1.
         precision: of the embedder: "auto" (as good as float32) or "int8".
         versions: installed versions at the first ingest, for the record.
+        project: the folder that relative names of documents belong to (see `project`).
     """
 
     embedder: str
@@ -51,6 +52,7 @@ class Manifest:
     normalized: bool = True
     precision: str = "auto"
     versions: Mapping[str, str] = field(default_factory=dict)
+    project: str = ""
 
     def as_text(self) -> str:
         """As JSON text; `manifest_from` is the inverse."""
@@ -130,11 +132,16 @@ class State:
     It lies in a file beside Chroma's, is removed before the first write to Chroma and
     written after the last. A run that was killed leaves none, and then Chroma itself is
     asked: a missing state costs time, and a wrong one cannot arise.
+
+    Attributes:
+        index: size in bytes and time of the last write (nanoseconds) of each file of the index,
+            by its name in the store: an index that something else wrote to is looked at.
     """
 
     manifest: Manifest
     files: dict[str, FileState]
     chunks: int
+    index: dict[str, tuple[int, int]]
 
 
 def read_state(path: Path) -> State | None:
@@ -143,7 +150,9 @@ def read_state(path: Path) -> State | None:
         values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         files = {source: FileState(str(f["sha256"]), int(f["chunks"]), int(f["problems"]))
                  for source, f in values["files"].items()}
-        return State(manifest_from(values["manifest"], str(path)), files, int(values["chunks"]))
+        index = {name: (int(size), int(at)) for name, (size, at) in values["index"].items()}
+        return State(manifest_from(values["manifest"], str(path)), files, int(values["chunks"]),
+                     index)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StoreError):
         return None
 
@@ -153,6 +162,7 @@ def write_state(path: Path, state: State) -> None:
     write_json(path, {
         "manifest": state.manifest.as_text(),
         "chunks": state.chunks,
+        "index": state.index,
         "files": {source: dataclasses.asdict(f) for source, f in sorted(state.files.items())},
     })
 

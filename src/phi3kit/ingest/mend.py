@@ -11,6 +11,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from phi3kit.ingest.store import connect, current, open_store, where_of
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar, note
 
+# Of plain English text; formats with markup have more.
+CHARACTERS_PER_TOKEN = 4
 _PAGE = 1000  # vectors per read
 
 
@@ -60,26 +63,37 @@ def drop_index(folder: Path, collection: str) -> None:
         shutil.rmtree(folder / segment, ignore_errors=True)
 
 
-def mend(folder: Path, collection: str, embedder: Embedder) -> int:
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What was embedded anew: `texts`, and their length in the embedder's tokens."""
+
+    texts: int = 0
+    tokens: int = 0
+
+
+def mend(folder: Path, collection: str, embedder: Embedder) -> Mended:
     """Embed all texts of a collection anew, beside it, and put the result in its place.
 
     Args:
         embedder: the one that the collection was built with.
-
-    Returns:
-        The number of texts.
 
     Raises:
         StoreError: the database cannot be read either, or the folder cannot be written.
     """
     note(f"the index of '{collection}' cannot be read; its texts are embedded anew")
     drop_index(folder, collection)
+    tokens = 0
     with contextlib.closing(open_store(folder, collection)) as old:
         total = old.count()
+        if embedder.estimate(0):  # something is paid, or sent
+            characters = sum(len(row.embedded) for rows in old.all_rows() for row in rows)
+            note(embedder.estimate(characters // CHARACTERS_PER_TOKEN))
         staged = stage(folder, collection, old.manifest)
         with contextlib.closing(staged) as new, bar("embedding", total) as advance:
             for rows in old.all_rows():
-                new.add(rows, embedder.encode([row.embedded for row in rows]))
+                texts = [row.embedded for row in rows]
+                tokens += sum(len(e.ids) for e in embedder.tokenizer.encode_batch(texts))
+                new.add(rows, embedder.encode(texts))
                 advance(len(rows))
     publish(folder, collection)
-    return total
+    return Mended(total, tokens)

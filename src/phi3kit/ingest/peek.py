@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -50,6 +51,32 @@ def vector_segment(folder: Path, collection: str) -> str | None:
     except sqlite3.Error:
         return None
     return None if found is None else str(found[0])
+
+
+def index_files(folder: Path, collection: str) -> dict[str, tuple[int, int]]:
+    """Size and time of the last write of each file of a collection's index, by name in `folder`.
+
+    Below a thousand chunks there is none: Chroma keeps the vectors in its database, and makes
+    files without content whenever the collection is opened.
+    """
+    segment = vector_segment(folder, collection)
+    if segment is None or not (folder / segment / "index_metadata.pickle").is_file():
+        return {}
+    return {name: written for path in sorted((folder / segment).iterdir())
+            if (written := _written(folder, name := f"{segment}/{path.name}"))}
+
+
+def is_as_written(folder: Path, files: Mapping[str, tuple[int, int]]) -> bool:
+    """Whether the files of an index are still those that `index_files` told of."""
+    return all(_written(folder, name) == written for name, written in files.items())
+
+
+def _written(folder: Path, name: str) -> tuple[int, int] | None:
+    try:
+        status = (folder / name).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _reading(path: Path) -> sqlite3.Connection:

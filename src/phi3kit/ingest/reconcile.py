@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +21,12 @@ from phi3kit.files import sha256_file
 from phi3kit.ingest import lock
 from phi3kit.ingest.batch import File, groups
 from phi3kit.ingest.built import keep_built
+from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.embed import Embedder, open_embedder
 from phi3kit.ingest.engine import Engine, open_engine
 from phi3kit.ingest.kept import Kept
 from phi3kit.ingest.manifest import NOT_WHOLE, FileState
+from phi3kit.ingest.mend import CHARACTERS_PER_TOKEN
 from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.ingest.walk import Found, walk
 from phi3kit.ingest.writer import Writer
@@ -32,8 +34,6 @@ from phi3kit.progress import bar, note
 from phi3kit.records import Failure, IngestReport
 from phi3kit.settings import IngestSettings, Settings
 
-# Of plain English text; formats with markup have more.
-_BYTES_PER_TOKEN = 4
 # What Chroma allows, which is also safe as the name of a file.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]")
 
@@ -90,7 +90,7 @@ def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestRe
                              precision=settings.ingest.precision)
     with lock.writer(site_of(settings.ingest.store)):
         work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
-                          Found(files=dict(files)))
+                          Found(files=dict(files)), given=False)
         try:
             report = work.update()
         finally:
@@ -137,11 +137,12 @@ def _given(wanted: IngestSettings, paths: Sequence[str]) -> tuple[str, ...]:
 
 class _Reconcile:
     def __init__(self, wanted: IngestSettings, embedder: Embedder, engine: Engine,
-                 found: Found) -> None:
+                 found: Found, *, given: bool = True) -> None:
         self._wanted = wanted
         self._embedder = embedder
         self._engine = engine
         self._found = found
+        self._given = given
         self._kept = Kept(wanted, embedder)
         self._held: dict[str, FileState] = {}
         self._failed = list(found.failed)
@@ -154,19 +155,21 @@ class _Reconcile:
             remembered = self._kept.recall() or self._kept.learn(mends=True)
         self._kept.refuse_other()
         self._held = dict(self._kept.files)
+        remembered = not self._claim(self._held) and remembered
         hashes = self._hash()
         to_read, deleted = self._to_read(hashes), self._gone(hashes)
         writer = Writer(self._embedder, self._kept.opened)
         if to_read or deleted:
             self._kept.forget()
             self._write(writer, to_read, deleted)
-            self._verify(writer)
+        self._verify(writer)
         if to_read or deleted or not remembered:
             self._kept.keep(self._held)
         return self._report(hashes, deleted, writer)
 
     def rebuild(self) -> IngestReport:
         """Write everything into a new collection, then put it in the place of the old one."""
+        self._kept.put_aside()
         self._kept.settle()
         before = self._former(mends=True)
         hashes = self._hash()
@@ -181,10 +184,11 @@ class _Reconcile:
         """What the names and hashes tell."""
         before: set[str] = set()
         if rebuild:
-            before = self._former(mends=False)
+            before = set() if self._kept.is_damaged() else self._former(mends=False)
         else:
             self._kept.recall() or self._kept.learn(mends=False)
             self._kept.refuse_other()
+            self._claim(self._kept.files)
         known = self._kept.files
         hashes = self._hash()
         self._held = {**known, **dict.fromkeys(hashes, FileState(NOT_WHOLE, 0))}
@@ -192,6 +196,10 @@ class _Reconcile:
         writer.touched |= {source for source, sha256 in hashes.items()
                            if source not in known or known[source].sha256 != sha256}
         deleted = sorted(before - set(self._found.files)) if rebuild else self._gone(hashes)
+        if writer.touched:
+            # Refuses what the run would refuse.
+            Chunker(self._embedder.tokenizer, self._embedder.window, self._wanted.chunk_tokens)
+            self._say_what_it_takes([source for source in hashes if source in writer.touched])
         return self._report(hashes, deleted, writer)
 
     def close(self) -> None:
@@ -201,6 +209,7 @@ class _Reconcile:
     def _former(self, *, mends: bool) -> set[str]:
         """Sources of the collection that is to be replaced; none of them may be lost."""
         before = self._kept.former(mends=mends)
+        self._claim(before)
         lost = sorted(source for source in before if source not in self._found.files
                       and not (self._wanted.prune and self._is_gone(source)))
         if lost:
@@ -209,6 +218,10 @@ class _Reconcile:
                 f"'{lost[0]}'", where=self._kept.where,
                 mend="Give their paths too, or build another --collection")
         return before
+
+    def _claim(self, held: Iterable[str]) -> bool:
+        """See `Kept.claim`; what is read in the place of documents has their names anyway."""
+        return self._given and self._kept.claim(held, self._found.names)
 
     def _hash(self) -> dict[str, str]:
         """Source to hash of the file's bytes, of every file that can be read."""
@@ -268,7 +281,7 @@ class _Reconcile:
         for source in to_read:
             with contextlib.suppress(OSError):
                 size += self._found.files[source].stat().st_size
-        if said := self._embedder.estimate(size // _BYTES_PER_TOKEN):
+        if said := self._embedder.estimate(size // CHARACTERS_PER_TOKEN):
             note(said)
 
     def _put(self, writer: Writer, group: Sequence[File | Failure]) -> None:
@@ -282,7 +295,7 @@ class _Reconcile:
                                                 len(file.problems))
 
     def _verify(self, writer: Writer) -> None:
-        if writer.touched and (why := self._kept.verify()):
+        if (writer.touched or self._kept.doubted) and (why := self._kept.verify()):
             self._fail(self._kept.where, why)
 
     def _report(self, hashes: Mapping[str, str], deleted: Sequence[str],
@@ -292,7 +305,7 @@ class _Reconcile:
             skipped = self._found.skipped
             kinds = ", ".join(f"{kind} ({count})" for kind, count in skipped.most_common(5))
             note(f"files skipped for want of a reader: {skipped.total()}, as {kinds}")
-        known = self._kept.files
+        known, mended = self._kept.files, self._kept.mended
         added = [source for source in hashes if source not in known and source in self._held]
         changed = [source for source in hashes if source in known and source in writer.touched]
         outcome = {*added, *changed, *(failure.where for failure in self._failed)}
@@ -300,6 +313,7 @@ class _Reconcile:
             collection=self._wanted.collection, store=self._wanted.store, added=tuple(added),
             changed=tuple(changed), deleted=tuple(deleted), failed=tuple(self._failed),
             unchanged=tuple(source for source in hashes if source not in outcome),
-            chunks=self._kept.chunks, chunks_embedded=writer.embedded,
-            chunks_deleted=writer.deleted, tokens=writer.tokens, seconds=0.0,
-            verified=self._kept.looked, reindexed=self._kept.reindexed)
+            chunks=self._kept.chunks, chunks_embedded=writer.embedded + mended.texts,
+            chunks_deleted=writer.deleted, tokens=writer.tokens + mended.tokens, seconds=0.0,
+            verified=self._kept.looked, reindexed=self._kept.reindexed,
+            embedded_again=mended.texts)

@@ -112,16 +112,17 @@ class Store:
         """Identity of the index: hash of the embedder's identity, the chunks and their places.
 
         IDs are made from the chunks' content, so equal fingerprints find equal passages, and
-        cite them alike. As `keep_fingerprint` left it, else from every row: seconds for a
-        hundred thousand.
+        cite them alike. As `keep` left it, else from every row: seconds for a hundred
+        thousand.
         """
         kept = (self._collection.metadata or {}).get(FINGERPRINT)
         return str(kept) if kept else self._hash_rows()
 
-    def keep_fingerprint(self) -> None:
-        """After the last write: keep the fingerprint with the collection."""
-        if FINGERPRINT not in (self._collection.metadata or {}):
-            self._label({FINGERPRINT: self.fingerprint})
+    def keep(self, manifest: Manifest) -> None:
+        """After the last write: keep the fingerprint, and the manifest, with the collection."""
+        if FINGERPRINT not in (self._collection.metadata or {}) or manifest != self.manifest:
+            fingerprint, self.manifest = self.fingerprint, manifest
+            self._label({FINGERPRINT: fingerprint})
 
     def forget_fingerprint(self) -> None:
         """Before the first write: what is kept will no longer be so."""
@@ -352,13 +353,26 @@ def connect(site: Site) -> Any:
         logging.getLogger("chromadb").setLevel(logging.CRITICAL)
         settings = Settings(anonymized_telemetry=False)
         if isinstance(site, Path):
-            return chromadb.PersistentClient(path=str(site.resolve()), settings=settings)
+            path = str(site.resolve())
+            try:
+                return chromadb.PersistentClient(path=path, settings=settings)
+            except BaseException:
+                _let_go(path)
+                raise
         key = os.environ.get(KEY_VARIABLE)
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return chromadb.HttpClient(
             host=site.host, port=site.port, ssl=site.ssl, settings=settings,
             headers={"x-chroma-token": key} if key else None, tenant=site.tenant,
             database=site.database)
+
+
+def _let_go(path: str) -> None:
+    """Chroma keeps a database that it failed to open, and would hand that out again."""
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    if path not in SharedSystemClient._identifier_to_refcount:
+        SharedSystemClient._identifier_to_system.pop(path, None)
 
 
 def _whole(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from phi3kit.errors import StoreError
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.peek import segments
@@ -77,8 +78,11 @@ def settle(site: Site, collection: str) -> None:
         _sweep(site)
 
 
-def require_ours(site: Site, collection: str) -> None:
+def require_ours(site: Site, collection: str) -> Manifest | None:
     """Refuse a collection that phi3kit did not build, in any version.
+
+    Returns:
+        What it was built with; None where there is none, or that is of another version.
 
     Raises:
         StoreError: it did not.
@@ -88,6 +92,10 @@ def require_ours(site: Site, collection: str) -> None:
         found = current(client, collection, where)
         if found is not None and not (found.metadata or {}).get(KEY):
             manifest_from("", where)
+        if found is not None:
+            with contextlib.suppress(StoreError):
+                return manifest_from(found.metadata[KEY], where)
+    return None
 
 
 def sources(site: Site, collection: str) -> set[str]:

@@ -42,6 +42,11 @@ class Found:
         self.failed.append(Failure(_shown(source), why))
         self.kept.append(source)
 
+    @property
+    def names(self) -> list[str]:
+        """Every name that was looked at."""
+        return [*self.files, *self.roots, *self.gone, *self.kept]
+
     def covers(self, source: str) -> bool:
         """Whether `source` was looked for, so that its absence from `files` means something."""
         return (any(_under(source, root) for root in self.roots)

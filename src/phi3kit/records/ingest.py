@@ -77,6 +77,7 @@ class IngestReport:
         verified: chunks that were looked for by their own vectors after the writing; 0 when
             nothing was written.
         reindexed: some were not found, so the index was built anew from the vectors.
+        embedded_again: of `chunks_embedded`, those whose index could not be read any more.
         fidelity: what int8 changed; None for other precisions, or when nothing was embedded.
     """
 
@@ -94,4 +95,5 @@ class IngestReport:
     seconds: float
     verified: int = 0
     reindexed: bool = False
+    embedded_again: int = 0
     fidelity: Fidelity | None = None

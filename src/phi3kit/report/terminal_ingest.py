@@ -19,6 +19,9 @@ def print_ingest(report: IngestReport) -> None:
     typer.echo(f"files       {_counts(report)}")
     typer.echo(f"chunks      {report.chunks:,}: {report.chunks_embedded:,} embedded "
                f"({report.tokens:,} tokens), {report.chunks_deleted:,} deleted")
+    if report.embedded_again:
+        typer.echo(f"index       could not be read: {report.embedded_again:,} chunks were "
+                   "embedded again")
     if report.verified:
         anew = "; some were not, and the index was built anew" if report.reindexed else ""
         typer.echo(f"index       {report.verified:,} chunks looked for by their own vectors"
