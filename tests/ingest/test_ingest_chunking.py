@@ -12,6 +12,7 @@ from phi3kit.errors import SettingsError
 from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.document import whole
 from phi3kit.ingest.readers import read_document
+from phi3kit.ingest.tables import Tables
 
 EMBEDDER = WordEmbedder()
 SECTION = "The K7 runs at 6 bar; its seal lasts 400 hours in salt water. " * 12
@@ -82,6 +83,41 @@ def test_rows_are_chunks_and_know_their_table():
     _, chunks = chunk("part,torque\nM8,25 Nm\nM10,49 Nm\n", "bolt_torques.csv", 200, "bolt torques")
     assert [c.text for c in chunks] == ["part: M8\ntorque: 25 Nm", "part: M10\ntorque: 49 Nm"]
     assert chunks[0].embedded == "bolt torques\npart: M8\ntorque: 25 Nm" and not chunks[0].heading
+
+
+def rows(first, last):
+    return "\n".join(f"| K{n} | {n * 7} bar | {n * 100} hours |" for n in range(first, last))
+
+
+TABLE = "| Pump | Pressure | Seal |\n| --- | :-: | --- |\n"
+HTML = ("<h1>Pumps</h1><table><tr><th>Pump</th><th>Pressure</th><th>Seal</th></tr>"
+        + "".join(f"<tr><td>K{n}</td><td>{n * 7} bar</td><td>{n * 100} hours</td></tr>"
+                  for n in range(1, 40)) + "</table><p>After the table.</p>")
+
+
+@pytest.mark.parametrize(("data", "name"), [
+    (f"# Pumps\n\n{TABLE}{rows(1, 40)}\n\nAfter the table.\n", "a.md"), (HTML, "a.html")])
+def test_rows_below_the_first_know_their_columns(data, name):
+    document, chunks = chunk(data, name, 64)
+    inside = [c for c in chunks if "K" in c.text and "Pressure" not in c.text]
+    assert len(inside) > 5 and all(document.text[c.start:c.end] == c.text for c in chunks)
+    assert {c.heading for c in inside} == {"Pumps > Pump | Pressure | Seal"}
+    assert all(c.embedded == f"{c.heading}\n{c.text}" for c in inside)
+    first = next(c for c in chunks if "Pressure" in c.text)
+    assert first.heading == "Pumps" and "K1" in first.text
+
+
+def test_only_tables_have_columns():
+    text = f"a | b\n\nrule\n---\n\n{TABLE}{rows(1, 3)}\nAfter | it\n\nNo | table\n"
+    tables = Tables(text)
+    assert tables.names_at(text.index("| K2")) == ("Pump | Pressure | Seal",)
+    assert not any(tables.names_at(text.index(word)) for word in ("rule", "| Pump", "No |"))
+    assert Tables(f"| {'x' * 300} |\n| --- |\n| y |\n").names_at(315) == ()
+
+
+def test_columns_that_leave_no_room_for_the_text_are_not_embedded():
+    _, chunks = chunk(f"{TABLE}{rows(1, 200)}", tokens=254)
+    assert all(c.tokens <= EMBEDDER.window and c.embedded.endswith(c.text) for c in chunks)
 
 
 def test_a_long_row_is_cut_inside_of_itself():

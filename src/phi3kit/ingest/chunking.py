@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import SettingsError
 from phi3kit.ingest.document import Document, Heading
+from phi3kit.ingest.tables import Tables
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 # Part of a collection's identity: raise it when the same document gives other chunks, or the
 # same chunk another text to embed.
-VERSION = 2
+VERSION = 3
 # Texts that are tokenised at once: an encoding takes some fifty times its text's memory.
 _AT_ONCE = 256
 
@@ -27,7 +28,8 @@ class Chunk:
 
     Attributes:
         text: `document.text[start:end]`, exactly.
-        heading: the headings that all of the chunk stands under, joined with " > ".
+        heading: the headings that all of the chunk stands under, joined with " > "; below a
+            table's first rows, the names of its columns are the last of them.
         embedded: what the embedder is given: heading and text, within its window.
         tokens: length of `embedded` in the embedder's tokens, special ones included.
     """
@@ -82,10 +84,14 @@ class Chunker:
                 in zip(spans, paths, [*paths[1:], ()], strict=False)
                 if not outline.repeats(start, end, following)]
         texts = [document.text[start:end] for (start, end, _), _ in kept]
-        embedded, tokens = self._within_window(texts, [path or (title,) for _, path in kept])
-        return [Chunk(text, start, end, page, " > ".join(path), whole, count)
-                for text, ((start, end, page), path), whole, count
-                in zip(texts, kept, embedded, tokens, strict=True)]
+        tables = Tables(document.text if document.markdown else "")
+        names = [tables.names_at(start) for (start, _, _), _ in kept]
+        embedded, tokens = self._within_window(
+            texts, [(*(path or (title,)), *columns)
+                    for (_, path), columns in zip(kept, names, strict=True)])
+        return [Chunk(text, start, end, page, " > ".join((*path, *columns)), whole, count)
+                for text, ((start, end, page), path), columns, whole, count
+                in zip(texts, kept, names, embedded, tokens, strict=True)]
 
     def _spans(self, document: Document) -> Iterator[tuple[int, int, int | None]]:
         """(start, end, page), never across two parts."""
