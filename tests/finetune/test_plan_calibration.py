@@ -11,6 +11,7 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import RunError
+from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.finetune.calibration import calibrate
 from phi3kit.finetune.predicted import planned_anew
 from phi3kit.finetune.train import finetune
@@ -159,6 +160,21 @@ def test_what_the_plan_has_no_term_for_is_compared_and_named(
     assert row.variants == ("dora", "dropout")
     forget_plan(project / "runs")
     assert calibrate(project / "runs").rows[0].variants == ("dora", "dropout")
+
+
+def test_packed_rows_are_planned_as_the_rows_that_they_are(
+    project: Path, tiny_phi3: Path,
+) -> None:
+    (project / "train.jsonl").write_text("".join(json.dumps(e) + "\n" for e in EXAMPLES))
+    mine = settings.load({
+        "model.name": str(tiny_phi3), "model.device": "cpu", "finetune.dataset": "train.jsonl",
+        "finetune.epochs": 1.0, "finetune.batch_size": 4, "finetune.packing": True}).values
+    report = finetune(mine)
+    row, = calibrate(project / "runs").rows
+    # Four rows of 54 or 55 tokens end to end, padded to a multiple of 16.
+    assert (row.batch, row.context, row.variants) == (1, 224, ("packing",))
+    assert report.planned == replace(row, run=report.run)
+    assert fullest_pass(mine.finetune) == (1024, 1)
 
 
 def test_a_run_of_another_machine_is_compared_only_when_its_device_is_known(

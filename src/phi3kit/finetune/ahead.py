@@ -76,6 +76,9 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
 
 def fullest_pass(own: FinetuneSettings) -> tuple[int, int]:
     """(tokens per row, rows) of the fullest forward pass that `finetune` may make."""
+    if own.packing:  # its examples end to end in one row
+        longest = min(own.micro_batch_tokens, own.batch_size * own.max_tokens)
+        return max(own.max_tokens, longest), 1
     fitting = own.micro_batch_tokens // padded_width(own.max_tokens)
     return own.max_tokens, max(1, min(own.batch_size, fitting))
 

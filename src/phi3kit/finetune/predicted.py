@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.finetune.batches import micro_batches, padded_width
+from phi3kit.finetune.packing import packs
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.plan.cards import NF4_BYTES
 from phi3kit.plan.gpus import Gpu, find_gpu
@@ -75,7 +76,8 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
         context=1, batch=1, checkpointing=own.checkpointing, device=device, planned_bytes=0,
         peak_bytes=report.peak_memory_bytes, memory_error=0.0, planned_seconds=None,
         seconds=report.seconds, time_error=None,
-        variants=(*report.variants, *(["dropout"] if own.dropout else [])), card=card,
+        variants=(*report.variants, *(["dropout"] if own.dropout else []),
+                  *(["packing"] if own.packing else [])), card=card,
         processes=processes, sharded=own.shard and processes > 1,
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
         pass_tokens=min(own.micro_batch_tokens, max(1, mean * own.batch_size // processes)))
@@ -126,8 +128,8 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings,
     The order that the run drew is not drawn again: the fullest of many comes close to it.
     """
     rng = random.Random(own.seed)
-    order = [padded_width(length) for length in lengths]
-    found = set()
+    order = list(lengths) if own.packing else [padded_width(length) for length in lengths]
+    found: set[tuple[int, int]] = set()
     for _ in range(max(1, min(_SHUFFLES, _MOST_ROWS // len(order)))):
         rng.shuffle(order)
         for start in range(0, len(order), own.batch_size):
@@ -135,6 +137,10 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings,
             budget = own.micro_batch_tokens
             if processes > 1:  # as `Collator` does: one for each
                 budget = min(budget, -(-sum(batch) // processes))
-            for group in micro_batches(batch, budget):
-                found.add((max(batch[i] for i in group), len(group)))
+            if own.packing:
+                found |= {(padded_width(sum(batch[i] for i in group)), 1)
+                          for group in packs(batch, budget)}
+            else:
+                found |= {(max(batch[i] for i in group), len(group))
+                          for group in micro_batches(batch, budget)}
     return found
