@@ -56,6 +56,16 @@ def test_a_held_run_is_refused_to_others_and_leaves_no_lock(tmp_path: Path) -> N
     assert list((tmp_path / "runs").iterdir()) == [folder]
 
 
+def test_one_lock_by_whatever_path_a_run_is_named(project: Path) -> None:
+    (project / "run").mkdir()
+    (project / "alias").symlink_to("run")
+    with runs.held(Path("run"), busy="busy", mend=""):
+        for name in (project / "run", Path("alias"), Path("run/../run")):
+            with pytest.raises(RunError, match="busy"), runs.held(name, busy="busy", mend=""):
+                pass
+        assert sorted(path.name for path in project.iterdir()) == ["alias", "run", "run.lock"]
+
+
 def test_a_file_where_the_runs_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("")
     for begin in (lambda: runs.open_run(tmp_path / "runs", "finetune", {}, settings={}),

@@ -89,7 +89,8 @@ def held(run: Path, *, busy: str, mend: str) -> Iterator[None]:
         RunError: another process has it, or the folder of run folders cannot be made.
     """
     _make(run.parent)
-    lock = FileLock(f"{run}.lock", timeout=0)
+    # Resolved, so that it is one lock by whatever path the folder is named ("." too).
+    lock = FileLock(f"{run.resolve()}.lock", timeout=0)
     try:
         lock.acquire()
     except Timeout as error:
