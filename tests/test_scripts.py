@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +129,16 @@ def test_without_a_gpu_its_bench_says_so_in_a_line(tmp_path: Path) -> None:
                                                                "CUDA_VISIBLE_DEVICES": ""})
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("\n") == 1 and done.stdout.startswith("skipped, nothing measured")
+
+
+@pytest.mark.model
+def test_each_size_of_the_query_bench_has_an_index_of_words_of_its_own(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "scripts/bench/peers/query_latency.py", str(tmp_path), "3", "20", "60"],
+        cwd=ROOT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    kept = json.loads((tmp_path / "documents.words" / "passages.json").read_text())
+    assert list(found) == ["20", "60"] and len(kept["ids"]) == 60
+    ratios = runpy.run_path(str(ROOT / "scripts/bench/peers/ratios.py"))["query_ratios"]
+    rows = [name for name, *_ in ratios(SimpleNamespace(found={"queries": found}))]
+    assert "query, 60 chunks, hybrid, p95, to Chroma's own" in rows

@@ -111,6 +111,7 @@ def main():
             step = min(5_000, size - held)
             store.add(list(rows(held, step, random, vocabulary)), some(step))
             held += step
+        store.forget_fingerprint()  # else the index of words would be that of the last size
         filled = time.perf_counter() - started
         found[str(size)] = {"fill_seconds": filled,
                             **at_size(folder, store, embedder, questions, vectors)}
