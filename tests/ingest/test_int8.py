@@ -5,16 +5,20 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from phi3kit import settings
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.ingest import fidelity, int8
 from phi3kit.ingest.embed import LocalEmbedder, open_embedder
 from phi3kit.ingest.int8 import Int8Embedder
+from phi3kit.ingest.watch import Tell
 from phi3kit.models.packaged import minilm
+from phi3kit.records import IngestReport
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -174,9 +178,18 @@ def test_as_a_user_does(run_cli, tmp_path: Path) -> None:
 
 
 def test_other_precisions_measure_nothing(project: Path) -> None:
-    from phi3kit import settings
-    from phi3kit.records import IngestReport
-
     report = IngestReport("c", "s", (), (), (), (), (), 1, 1, 0, 1, 0.0)
     assert fidelity.measured(settings.load().values, report) is report
+
+
+def test_a_watch_measures_once(monkeypatch):
+    report = IngestReport("c", "s", (), (), (), (), (), 1, 1, 0, 1, 0.0)
+    found = fidelity.Fidelity(1, 1.0, 1.0, 1, 1.0)
+    measured = [report, replace(report, fidelity=found)]  # at first nothing was embedded
+    monkeypatch.setattr(fidelity, "measured", lambda settings, report: measured.pop(0))
+    told = []
+    tell = Tell(settings.load({"ingest.precision": "int8"}).values, told.append)
+    for _ in range(3):
+        tell(report)
+    assert [report.fidelity for report in told] == [None, found, None] and not measured
     assert type(open_embedder("minilm")) is LocalEmbedder

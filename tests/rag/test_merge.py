@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from phi3kit.files import sha256_bytes
 from phi3kit.rag.merge import merge_neighbours
 from phi3kit.records import Passage
 
@@ -24,6 +27,9 @@ def test_neighbours_are_joined_where_the_better_stood():
     joined = found[1]
     assert joined.text == "The first part.\nThe second part."
     assert (joined.id, joined.score, joined.heading) == ("a.md16", 0.5, "A")
+    assert joined.sha256 == sha256_bytes(joined.text.encode())
+    apart = merge_neighbours([cut(0, 15), replace(cut(16, 32), start=18, end=34)])[0]
+    assert len(apart.text) == apart.end - apart.start
 
 
 def test_a_passage_between_two_joins_all_three():

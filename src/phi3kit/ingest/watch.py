@@ -33,8 +33,9 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
     """
     embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
                              precision=settings.ingest.precision)
+    tell = Tell(settings, on_report)
     try:
-        on_report(ingest(settings, rebuild=rebuild, embedder=embedder))
+        tell(ingest(settings, rebuild=rebuild, embedder=embedder))
         note("watching for changes; Ctrl-C stops")
         told = ""
         due = True  # what changed before the watch began
@@ -52,9 +53,26 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
             else:
                 due, told = False, ""
                 if changed or report.added or report.changed or report.deleted:
-                    on_report(report)
+                    tell(report)
     except KeyboardInterrupt:
         note("stopped")
+
+
+class Tell:
+    """Passes reports on; the first that embedded something in int8 with what that changed."""
+
+    def __init__(self, settings: Settings, on_report: Callable[[IngestReport], None]) -> None:
+        self._settings = settings
+        self._on_report = on_report
+        self._measured = settings.ingest.precision != "int8"
+
+    def __call__(self, report: IngestReport) -> None:
+        if not self._measured:  # once, for it takes seconds
+            from phi3kit.ingest import fidelity
+
+            report = fidelity.measured(self._settings, report)
+            self._measured = report.fidelity is not None
+        self._on_report(report)
 
 
 def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
+from phi3kit.files import sha256_bytes
 from phi3kit.records import Passage
 
 # Characters between two chunks of one text: white space that the chunker leaves out.
@@ -17,7 +18,9 @@ def merge_neighbours(passages: Sequence[Passage]) -> tuple[Passage, ...]:
 
     A joined passage stands where the better of its parts stood and has its score and ID; its
     place is that of all parts, its heading what theirs have in common. A sentence that the
-    chunker cut in two, or a table's row and its next, are then read together.
+    chunker cut in two, or a table's row and its next, are then read together. White space
+    between them, which no chunk holds, becomes as many line feeds: characters keep their
+    places.
     """
     merged = list(passages)
     joined = True
@@ -40,9 +43,9 @@ def _follow(one: Passage, other: Passage) -> bool:
 
 def _join(better: Passage, other: Passage) -> Passage:
     first, second = sorted((better, other), key=lambda p: p.start)
-    between = "\n" if second.start > first.end else ""
+    text = f"{first.text}{chr(10) * (second.start - first.end)}{second.text}"
     common = [a for a, b in zip(first.heading.split(" > "), second.heading.split(" > "),
                                 strict=False) if a == b]
-    return replace(better, text=f"{first.text}{between}{second.text}", start=first.start,
+    return replace(better, text=text, sha256=sha256_bytes(text.encode()), start=first.start,
                    end=second.end, heading=" > ".join(common),
                    sources=tuple(s for s in better.sources if s in other.sources))
