@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from phi3kit.models.packaged import minilm
 
 
 @pytest.fixture
@@ -32,6 +36,31 @@ def test_dry_run_shows_each_setting_with_its_source(run_cli, tmp_path, docs):
 
 
 @pytest.mark.model
+@pytest.mark.model
+def test_a_store_elsewhere_is_searched_and_checked_as_it_was_built(run_cli, tmp_path, docs):
+    copied = shutil.copytree(minilm(), tmp_path / "model")
+    done = run_cli("ingest", "docs", "--store", "other", "--embedder", str(copied))
+    assert done.returncode == 0, done.stderr
+    found = run_cli("search", "How many bar?", "--store", "other", "--json")
+    assert "K7" in json.loads(found.stdout)[0]["text"]
+    assert f"embedded with '{copied}', as the collection was" in found.stderr
+    checked = run_cli("doctor", "--store", "other", "--json")
+    index = next(c for c in json.loads(checked.stdout) if c["name"] == "index")
+    assert index["ok"] and "all found" in index["found"]
+
+
+def test_flags_of_ask_and_its_neighbours_are_settings(run_cli):
+    said = run_cli("ask", "x", "--min-similarity", "0.5", "--device", "cpu", "--quantization",
+                   "nf4", "--store", "other", "--dry-run").stdout
+    for key in ("ask.min_similarity", "model.device", "model.quantization", "ingest.store"):
+        assert re.search(rf"^{key} .*\(flag\)$", said, re.MULTILINE)
+    for command in (["search", "x"], ["evaluate-retrieval"]):
+        said = run_cli(*command, "--store", "other", "--dry-run").stdout
+        assert re.search(r'^ingest.store +"other"', said, re.MULTILINE)
+    wrong = run_cli("ask", "x", "--quantization", "int4")
+    assert wrong.returncode == 2 and "--quantization" in wrong.stderr
+
+
 def test_dry_run_refuses_what_the_run_would(run_cli, tmp_path, docs):
     tokens = run_cli("ingest", "docs", "--chunk-tokens", "4000", "--dry-run")
     assert tokens.returncode == 2 and "Set it to 254 or less" in tokens.stderr

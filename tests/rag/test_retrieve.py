@@ -9,7 +9,7 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import StoreError
-from phi3kit.rag.retrieve import Retriever, open_retriever
+from phi3kit.rag.retrieve import Retriever, _embedder_name, open_retriever
 from phi3kit.records import Passage
 
 
@@ -175,3 +175,9 @@ def make_other_embedder(folder: Path) -> Path:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "layer_norm_eps": 1e-6}))
     return folder
+
+
+def test_the_embedder_that_was_built_with_is_the_default_but_a_provider_has_to_be_named():
+    assert _embedder_name("minilm", "./mine") == "./mine"
+    assert _embedder_name("./other", "./mine") == "./other"
+    assert _embedder_name("minilm", "https://host/v1#m") == "minilm"

@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK, Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -35,8 +35,15 @@ def ask(
     filter_: Annotated[list[str] | None, typer.Option(
         "--filter", metavar="KEY=VALUE", help=FILTER)] = None,
     rerank: Annotated[str | None, typer.Option(help=RERANK)] = None,
+    min_similarity: Annotated[float | None, typer.Option(
+        help="Cosine similarity of the nearest passage below which the answer is that it does "
+             "not know.")] = None,
     collection: Annotated[str | None, typer.Option(
         help="Collection to retrieve from.")] = None,
+    store: Annotated[str | None, typer.Option(help=STORE)] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
+    quantization: Annotated[str | None, typer.Option(
+        help="nf4: the base in 4-bit; none; auto: as its adapter was trained.")] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the answer as JSON, and nothing else on stdout.")] = False,
     dry: Annotated[bool, typer.Option(
@@ -47,7 +54,9 @@ def ask(
         "ask.adapter": adapter, "ask.passages": passages, "ask.max_new_tokens": max_new_tokens,
         "ask.retrieval": retrieval.value if retrieval else None,
         "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
-        "model.endpoint": generator, "model.name": model, "ingest.collection": collection})
+        "ask.min_similarity": min_similarity, "model.endpoint": generator, "model.name": model,
+        "model.device": device, "model.quantization": quantization,
+        "ingest.collection": collection, "ingest.store": store})
     if dry:
         dry_run.show(resolved, "model", "ingest", "ask")
         return

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 FILTER = ("Only passages that pass: source=handbook/*.md, type=pdf, heading=safety, page=3-8. "
           "May be given more than once.")
+STORE = "Folder of the Chroma store, or http(s)://host:port of a Chroma server."
 RERANK = "Cross-encoder (folder or hub id) that orders the first passages anew."
 
 

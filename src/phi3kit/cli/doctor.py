@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from phi3kit.cli.choices import STORE
 
 if TYPE_CHECKING:
     from phi3kit.records import Check
 
 
 def doctor(
+    collection: Annotated[str | None, typer.Option(help="Collection to check.")] = None,
+    store: Annotated[str | None, typer.Option(help=STORE)] = None,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False,
 ) -> None:
     """Check this machine and the collection's index; each failure with its mend."""
@@ -20,7 +24,7 @@ def doctor(
     from phi3kit.report.terminal_checks import print_check
 
     found = []
-    for check in _checks():
+    for check in _checks({"ingest.collection": collection, "ingest.store": store}):
         found.append(check)
         if not as_json_:
             print_check(check)
@@ -29,15 +33,15 @@ def doctor(
     raise typer.Exit(int(any(check.ok is False for check in found)))
 
 
-def _checks() -> Iterator[Check]:
+def _checks(flags: Mapping[str, str | None]) -> Iterator[Check]:
     from phi3kit.plan.checks import guarded, run_checks
 
     yield from run_checks()
-    yield guarded("index", _index)
+    yield guarded("index", lambda: _index(flags))
 
 
-def _index() -> Check:
+def _index(flags: Mapping[str, str | None]) -> Check:
     from phi3kit import settings
     from phi3kit.ingest.health import check_index
 
-    return check_index(settings.load().values.ingest)
+    return check_index(settings.load(flags).values.ingest)

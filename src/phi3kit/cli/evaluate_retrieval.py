@@ -10,7 +10,7 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK
+from phi3kit.cli.choices import FILTER, RERANK, STORE
 from phi3kit.records import as_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def evaluate_retrieval(
         "--filter", metavar="KEY=VALUE", help=FILTER)] = None,
     rerank: Annotated[str | None, typer.Option(help=RERANK)] = None,
     collection: Annotated[str | None, typer.Option(help="Collection to search.")] = None,
+    store: Annotated[str | None, typer.Option(help=STORE)] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the result as JSON, and nothing else on stdout.")] = False,
     dry: Annotated[bool, typer.Option(
@@ -47,7 +48,7 @@ def evaluate_retrieval(
     resolved = settings.load({
         "compare.questions": str(questions) if questions else None,
         "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
-        "ingest.collection": collection})
+        "ingest.collection": collection, "ingest.store": store})
     if dry:
         dry_run.show(resolved, "ingest", "ask", "compare")
         return

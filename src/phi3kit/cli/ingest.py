@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from phi3kit.cli.choices import STORE
+
 if TYPE_CHECKING:
     from phi3kit.records import IngestReport
 
@@ -30,8 +32,7 @@ def ingest(
         metavar="PATH", help="Files and folders to mirror; none: ingest.corpus of "
                                   "phi3kit.yaml.", show_default=False)] = None,
     collection: Annotated[str | None, typer.Option(help="Collection to fill.")] = None,
-    store: Annotated[str | None, typer.Option(
-        help="Folder of the Chroma store, or http(s)://host:port of a Chroma server.")] = None,
+    store: Annotated[str | None, typer.Option(help=STORE)] = None,
     embedder: Annotated[str | None, typer.Option(
         help="minilm (packaged), hub id or folder of a sentence-transformers model, or a "
              "provider's, which is sent your text: openai:MODEL, azure:DEPLOYMENT, jina:MODEL, "

@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK, Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -23,6 +23,7 @@ def search(
         "--filter", metavar="KEY=VALUE", help=FILTER)] = None,
     rerank: Annotated[str | None, typer.Option(help=RERANK)] = None,
     collection: Annotated[str | None, typer.Option(help="Collection to search.")] = None,
+    store: Annotated[str | None, typer.Option(help=STORE)] = None,
     as_json_: Annotated[bool, typer.Option(
         "--json", help="Print the passages as JSON, and nothing else on stdout.")] = False,
     dry: Annotated[bool, typer.Option(
@@ -32,7 +33,7 @@ def search(
     resolved = settings.load({
         "ask.passages": passages, "ask.retrieval": retrieval.value if retrieval else None,
         "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
-        "ingest.collection": collection})
+        "ingest.collection": collection, "ingest.store": store})
     if dry:
         dry_run.show(resolved, "ingest", "ask")
         return

@@ -67,6 +67,7 @@ class Tell:
         self._measured = settings.ingest.precision != "int8"
 
     def __call__(self, report: IngestReport) -> None:
+        """Pass a report on."""
         if not self._measured:  # once, for it takes seconds
             from phi3kit.ingest import fidelity
 

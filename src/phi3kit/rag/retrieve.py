@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from phi3kit.errors import StoreError
+from phi3kit.progress import note
 from phi3kit.rag.filters import Filters, read_filters
 from phi3kit.rag.fusion import head_first
 from phi3kit.rag.merge import merge_neighbours
 from phi3kit.records import Passage
+from phi3kit.settings import IngestSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,8 +212,8 @@ def open_retriever(settings: Settings) -> Retriever:
                          mend="Run phi3kit ingest on your documents")
     built = store.manifest
     # The collection's, not the settings': a question in another precision finds others.
-    embedder = open_embedder(wanted.embedder, device=settings.model.device,
-                             precision=built.precision)
+    embedder = open_embedder(_embedder_name(wanted.embedder, built.embedder),
+                             device=settings.model.device, precision=built.precision)
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
             f"built with the embedder '{built.embedder}', but the settings name "
@@ -227,6 +229,20 @@ def open_retriever(settings: Settings) -> Retriever:
     lexical = open_index(folder, store.fingerprint, store.passages())
     return Retriever(store, embedder, lexical=lexical, mode=mode, filters=filters,
                      reranker=reranker)
+
+
+def _embedder_name(wanted: str, built: str) -> str:
+    """The settings' embedder; where they leave it at its default, the one that was built with.
+
+    A collection may be another's: a provider, which would be sent the questions, has to be
+    named by the user.
+    """
+    from phi3kit.ingest.remote import provider_of
+
+    if wanted == built or wanted != IngestSettings().embedder or provider_of(built):
+        return wanted
+    note(f"questions are embedded with '{built}', as the collection was")
+    return built
 
 
 def _open_reranker(settings: Settings) -> Reranker | None:
