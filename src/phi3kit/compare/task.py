@@ -116,9 +116,12 @@ def _model(settings: Settings) -> dict[str, Any]:
     if settings.model.endpoint is not None:
         return {"base": settings.model.name, "server": settings.model.endpoint,
                 "context": settings.model.endpoint_context}
-    from phi3kit.models.loading import fingerprint
+    from phi3kit.models.loading import fingerprint, reading
 
-    return {"base": fingerprint(settings.model.name, settings.model.revision)}
+    model = settings.model
+    # Another template asks the same weights other questions.
+    reads = reading(model.name, model.revision)
+    return {"base": fingerprint(model.name, model.revision), **({"reads": reads} if reads else {})}
 
 
 def _adapters(hashes: Mapping[str, Sequence[str]]) -> dict[str, Any]:
