@@ -20,7 +20,7 @@ def passage(text: str = TEXT) -> Passage:
 
 
 def told(answer: str, question: str = "What of the seal?", text: str = TEXT) -> list[str]:
-    return [f"{c.kind} {c.text}" for c in unsupported(answer, [passage(text)], question)]
+    return [f"{c.kind} {c.text}" for c in unsupported(answer, {1: passage(text)}, question)]
 
 
 @pytest.mark.parametrize("answer", [
@@ -60,9 +60,31 @@ def test_the_question_s_own_words_are_no_claims() -> None:
     assert told("The Q-7 has no seal in Hamburg.", "Has the Q-7 a seal in Hamburg?") == []
 
 
+@pytest.mark.parametrize(("answer", "claims"), [
+    ("Yes, every 15 days [1].", ["number 15"]), ("Yes, every 15 days. [1]", ["number 15"]),
+    ("Yes, every 15 days.", []),  # no passage is cited for it
+    ("At 9 bar it is checked every 14 days [1].", []),  # no passage counts in bar
+    ("In 9 of the cases [1].", [])])
+def test_a_number_of_the_question_does_not_excuse_one_that_the_passage_has_otherwise(
+        answer: str, claims: list[str]) -> None:
+    assert told(answer, "Is it checked every 15 days at 9 bar?") == claims
+
+
+def test_a_sentence_is_held_against_what_it_cites() -> None:
+    both = {1: passage("The seal lasts 400 hours."), 2: passage("Noor Haverstock runs pump K7.")}
+
+    def claims(answer: str) -> list[str]:
+        return [c.text for c in unsupported(answer, both, "")]
+
+    assert claims("It lasts 400 hours [1]. Noor Haverstock runs it [2].") == []
+    assert claims("It lasts 400 hours [2]. It is run by Noor Haverstock. [1]") == [
+        "400", "Noor", "Haverstock"]
+    assert claims("It lasts 400 hours and K7 has it [1, 2]. So says Noor.") == []
+
+
 def test_the_place_in_the_answer_is_told() -> None:
     answer = "Every 15 days [1], says Imke."
-    for claim in unsupported(answer, [passage()], ""):
+    for claim in unsupported(answer, {1: passage()}, ""):
         assert answer[claim.start:claim.end] == claim.text
 
 
@@ -73,10 +95,10 @@ def test_parts_of_a_number_are_not_the_number() -> None:
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_an_answer_is_supported_by_itself(before: str, after: str) -> None:
     answer = f"{before} Noor K-310 {after}"
-    assert unsupported(answer, [passage(answer)], "") == ()
+    assert unsupported(answer, {1: passage(answer)}, "") == ()
 
 
 @given(st.text(max_size=200))
 def test_any_text_can_be_judged(answer: str) -> None:
-    for claim in unsupported(answer, [passage()], ""):
+    for claim in unsupported(answer, {1: passage()}, ""):
         assert answer[claim.start:claim.end] == claim.text

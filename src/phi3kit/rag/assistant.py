@@ -242,7 +242,8 @@ def _checked(
     tokens_in: int | None = None, error: str = "",
 ) -> Answer:
     # Where nothing is cited, a claim may still stand in one of those shown.
-    backing = [c.passage for c in checked.citations] or prompt.passages
+    backing = ({c.number: c.passage for c in checked.citations}
+               or dict(enumerate(prompt.passages, start=1)))
     return Answer(
         question=prompt.question, text=checked.text, abstained=is_abstention(checked.text),
         citations=checked.citations, removed_citations=checked.removed,
