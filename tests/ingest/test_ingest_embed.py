@@ -115,6 +115,54 @@ def test_the_fingerprint_is_of_weights_and_settings(copy):
     assert len({first, second, open_embedder(str(copy)).fingerprint}) == 3
 
 
+def with_prompts(folder, **prompts):
+    path = folder / "config_sentence_transformers.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": prompts}))
+
+
+def test_prompts_are_part_of_the_fingerprint_and_leave_less_room(copy):
+    plain = open_embedder(str(copy))
+    with_prompts(copy, query="query: ", passage="passage: ", other="")
+    prompted = open_embedder(str(copy))
+    assert prompted.fingerprint != plain.fingerprint
+    assert prompted.fingerprint == open_embedder(str(copy), questions=True).fingerprint
+    assert prompted.window == plain.window - 2
+    with_prompts(copy, query="", document="")
+    assert open_embedder(str(copy)).fingerprint == plain.fingerprint
+    (copy / "config_sentence_transformers.json").write_text('{"prompts": ["query: "]}')
+    with pytest.raises(ModelError, match="'prompts' is no object"):
+        open_embedder(str(copy))
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("way", ["openvino", "torch"])
+def test_questions_and_passages_are_embedded_with_the_prompts_of_the_model(
+        way, copy, embedder, monkeypatch):
+    if way == "torch":
+        monkeypatch.setattr(embed, "open_encoder", lambda *_: None)
+    with_prompts(copy, query="query: ", passage="passage: ")
+    for questions, prompt in ((False, "passage: "), (True, "query: ")):
+        found = open_embedder(str(copy), questions=questions).encode(TEXTS[:2])
+        wanted = embedder.encode([prompt + text for text in TEXTS[:2]])
+        assert (found * wanted).sum(axis=1).min() > 0.999
+        assert (found * embedder.encode(TEXTS[:2])).sum(axis=1).max() < 0.99
+
+
+@pytest.mark.model
+def test_a_retriever_asks_with_the_prompt_of_questions(copy, project):
+    from phi3kit.rag.retrieve import open_retriever
+
+    with_prompts(copy, query="query: ", passage="passage: ")
+    (project / "a.md").write_text("# Pumps\n\nThe K7 runs at 6 bar.\n")
+    wanted = settings.load({"ingest.embedder": str(copy)}).values
+    reconcile.ingest(wanted, ["a.md"])
+    asked = open_retriever(wanted).retrieve(["How many bar?"], 1, -1.0)[0][0].score
+    one, other = (open_embedder(str(copy), questions=questions).encode([text])[0]
+                  for questions, text in ((True, "How many bar?"),
+                                          (False, "Pumps\n# Pumps\n\nThe K7 runs at 6 bar.")))
+    assert asked == pytest.approx(float(one @ other), abs=1e-3)
+
+
 def pickled(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 

@@ -159,7 +159,7 @@ def right_passages(settings: Settings, questions: Iterable[Question],
 
     store = _store(settings)
     embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
-                             precision=store.manifest.precision)
+                             precision=store.manifest.precision, questions=True)
     return RightPassages(store, embedder, questions, search)
 
 

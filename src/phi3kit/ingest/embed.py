@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError, SettingsError
+from phi3kit.files import sha256_bytes
 from phi3kit.ingest.openvino import OpenvinoEncoder, batches, open_encoder
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of, refuse_unknown
 from phi3kit.models.hardware import has_gpu
-from phi3kit.models.sentence import fingerprint, read_json, sentence_model
+from phi3kit.models.sentence import (
+    Prompts,
+    fingerprint,
+    prompts_of,
+    read_json,
+    sentence_model,
+)
 from phi3kit.models.whole import require_whole
 from phi3kit.progress import Advance
 
@@ -59,11 +66,21 @@ class Embedder(Protocol):
 
 
 class LocalEmbedder:
-    """A sentence-transformers model in a folder."""
+    """A sentence-transformers model in a folder.
 
-    def __init__(self, name: str, folder: Path, device: str) -> None:
+    Args:
+        questions: whether it embeds what is asked, not what is found; some models were trained
+            with another prompt before each.
+    """
+
+    def __init__(self, name: str, folder: Path, device: str, *, questions: bool = False) -> None:
+        prompts = prompts_of(folder)
         self.name = name
         self.fingerprint = fingerprint(folder)
+        if prompts != Prompts():  # of both, for one is no use without the other
+            self.fingerprint = "sha256:" + sha256_bytes(
+                f"{self.fingerprint}\n{prompts.question}\n{prompts.document}".encode())
+        self._prompt = prompts.question if questions else prompts.document
         self._folder = folder
         self._device = device
 
@@ -82,7 +99,12 @@ class LocalEmbedder:
 
     @functools.cached_property
     def window(self) -> int:
-        """Longest input in tokens, special tokens included."""
+        """Longest input in tokens, special tokens included, the prompt not."""
+        prompt = self.tokenizer.encode(self._prompt, add_special_tokens=False)
+        return self._whole_window - len(prompt.ids)
+
+    @functools.cached_property
+    def _whole_window(self) -> int:
         config = read_json(self._folder / "sentence_bert_config.json", {})
         if config.get("max_seq_length"):
             return int(config["max_seq_length"])
@@ -114,7 +136,7 @@ class LocalEmbedder:
         if not texts:
             return vectors
         if self._fast is not None:
-            vectors[:] = self._fast.encode(texts, advance)
+            vectors[:] = self._fast.encode([self._prompt + text for text in texts], advance)
         else:
             lengths = [min(len(e.ids), self.window)
                        for e in self.tokenizer.encode_batch(list(texts))]
@@ -130,8 +152,8 @@ class LocalEmbedder:
         import numpy as np
 
         vectors: np.ndarray = np.asarray(self._model.encode(
-            texts, batch_size=len(texts), show_progress_bar=False, convert_to_numpy=True,
-            normalize_embeddings=True), dtype=np.float32)
+            texts, prompt=self._prompt, batch_size=len(texts), show_progress_bar=False,
+            convert_to_numpy=True, normalize_embeddings=True), dtype=np.float32)
         return vectors
 
     @functools.cached_property
@@ -139,7 +161,7 @@ class LocalEmbedder:
         """The model through OpenVINO, where it runs on a CPU."""
         if self._device != "cpu" and (self._device != "auto" or has_gpu()):
             return None
-        return open_encoder(self._folder, self.fingerprint, self.tokenizer, self.window)
+        return open_encoder(self._folder, self.fingerprint, self.tokenizer, self._whole_window)
 
     @functools.cached_property
     def _model(self) -> Any:
@@ -168,7 +190,8 @@ class LocalEmbedder:
                              mend="Give a complete sentence-transformers model") from error
 
 
-def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -> Embedder:
+def open_embedder(name: str, *, device: str = "auto", precision: str = "auto",
+                  questions: bool = False) -> Embedder:
     """The embedder called `name`; its weights are loaded when they are first needed.
 
     Args:
@@ -177,6 +200,7 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -
             is used from then on.
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", which is as good as float32, or "int8" (see `int8.Int8Embedder`).
+        questions: whether it embeds what is asked, not what is found.
 
     Raises:
         ModelError: no such model, hub not reachable, pickled weights, code in the model.
@@ -185,7 +209,7 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -
     if name.lower() == PACKAGED:
         from phi3kit.models.packaged import minilm
 
-        return _local(name, minilm(), device, precision)
+        return _local(name, minilm(), device, precision, questions=questions)
     if provider_of(name) is not None:
         if precision != "auto":
             raise SettingsError(f"'{name}' embeds in its provider's own precision, not in "
@@ -195,12 +219,13 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto") -
         refuse_unknown(name)
     folder = sentence_model(name, kind="embedder", setting="ingest.embedder",
                             packaged="the packaged minilm")
-    return _local(name, folder, device, precision)
+    return _local(name, folder, device, precision, questions=questions)
 
 
-def _local(name: str, folder: Path, device: str, precision: str) -> LocalEmbedder:
+def _local(name: str, folder: Path, device: str, precision: str, *, questions: bool,
+           ) -> LocalEmbedder:
     if precision == "auto":
-        return LocalEmbedder(name, folder, device)
+        return LocalEmbedder(name, folder, device, questions=questions)
     from phi3kit.ingest.int8 import Int8Embedder
 
-    return Int8Embedder(name, folder, device)
+    return Int8Embedder(name, folder, device, questions=questions)

@@ -46,8 +46,8 @@ class Int8Embedder(LocalEmbedder):
             is not a CPU.
     """
 
-    def __init__(self, name: str, folder: Path, device: str) -> None:
-        super().__init__(name, folder, "cpu")
+    def __init__(self, name: str, folder: Path, device: str, *, questions: bool = False) -> None:
+        super().__init__(name, folder, "cpu", questions=questions)
         if device not in ("auto", "cpu"):
             raise SettingsError(f"int8 runs on the CPU, and model.device is {device}",
                                 where=_WHERE, mend=_OTHER)
@@ -66,7 +66,7 @@ class Int8Embedder(LocalEmbedder):
     def _fast(self) -> openvino.OpenvinoEncoder:
         """The quantised model; it is made when the cache does not have it."""
         pooling = openvino.pooling_of(self._folder) or ""
-        tokenizer = openvino.truncated(self.tokenizer, self.window)
+        tokenizer = openvino.truncated(self.tokenizer, self._whole_window)
 
         def quantise(path: Path) -> openvino.OpenvinoEncoder:
             plain, _ = openvino.converted(self._folder, self._plain, tokenizer, pooling)
@@ -94,7 +94,7 @@ class _Float32(LocalEmbedder):
     @functools.cached_property
     def _fast(self) -> openvino.OpenvinoEncoder:
         pooling = openvino.pooling_of(self._folder) or ""
-        tokenizer = openvino.truncated(self.tokenizer, self.window)
+        tokenizer = openvino.truncated(self.tokenizer, self._whole_window)
         path, _ = openvino.converted(self._folder, self.fingerprint, tokenizer, pooling)
         return openvino.OpenvinoEncoder(openvino.compile_model(path, exact=True), tokenizer,
                                         pooling)

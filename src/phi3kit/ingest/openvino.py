@@ -228,6 +228,8 @@ def pooling_of(folder: Path) -> str | None:
         return None
     if transformer.get("do_lower_case"):
         return None
+    if config.get("include_prompt") is False:  # the mean is of the text's tokens alone
+        return None
     if "pooling_mode" in config:
         mode = config["pooling_mode"]
         return mode if mode in ("mean", "cls") else None
@@ -313,8 +315,8 @@ def _lowest_cosine(folder: Path, encoder: OpenvinoEncoder) -> float:
     reference = SentenceTransformer(
         str(folder), device="cpu", trust_remote_code=False, local_files_only=True,
         model_kwargs={"use_safetensors": True, "dtype": "float32"})
-    wanted = reference.encode(list(_PROBES), convert_to_numpy=True, normalize_embeddings=True,
-                              show_progress_bar=False)
+    wanted = reference.encode(list(_PROBES), prompt="", convert_to_numpy=True,
+                              normalize_embeddings=True, show_progress_bar=False)
     found = encoder.encode(_PROBES)
     found /= np.linalg.norm(found, axis=1, keepdims=True).clip(min=1e-12)
     return float((wanted * found).sum(axis=1).min())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,35 @@ def fingerprint(folder: Path) -> str:
     parts = [f"{path.relative_to(folder).as_posix()}:{remembered_sha256(path)}"
              for path in sorted(names)]
     return f"sha256:{sha256_bytes(chr(10).join(parts).encode())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """What a model was trained to read before each text: "query: " and "passage: ", say."""
+
+    question: str = ""
+    document: str = ""
+
+
+# The names that sentence-transformers looks for, the first that is there.
+_DOCUMENT_PROMPTS = ("document", "passage", "corpus")
+
+
+def prompts_of(folder: Path) -> Prompts:
+    """The prompts that a model's folder declares; most declare none.
+
+    Raises:
+        ModelError: they are not names with text.
+    """
+    path = folder / "config_sentence_transformers.json"
+    told = read_json(path, {}).get("prompts") or {}
+    try:
+        named = {str(name): str(text or "") for name, text in told.items()}
+    except AttributeError as error:
+        raise ModelError("'prompts' is no object of names and texts", where=str(path),
+                         mend="Copy the model again") from error
+    return Prompts(named.get("query", ""), next(
+        (named[name] for name in _DOCUMENT_PROMPTS if name in named), ""))
 
 
 def read_json(path: Path, otherwise: Any) -> Any:

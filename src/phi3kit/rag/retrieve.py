@@ -213,7 +213,8 @@ def open_retriever(settings: Settings) -> Retriever:
     built = store.manifest
     # The collection's, not the settings': a question in another precision finds others.
     embedder = open_embedder(_embedder_name(wanted.embedder, built.embedder),
-                             device=settings.model.device, precision=built.precision)
+                             device=settings.model.device, precision=built.precision,
+                             questions=True)
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
             f"built with the embedder '{built.embedder}', but the settings name "
