@@ -154,14 +154,17 @@ def test_ingest_goes_on_where_a_failing_provider_stopped_it(server, project: Pat
     server.orders = [None] * 2 + [401] * 50
     stopped = run_cli("ingest", cwd=project)
     assert stopped.returncode == 1 and "PHI3KIT_API_KEY" in stopped.stderr
-    assert f"tokens go to {server.url}" in stopped.stderr  # said before the first call
+    told = re.search(rf"about ([\d,]+) tokens go to {server.url}", stopped.stderr)
+    assert told is not None and int(told[1].replace(",", "")) > 300 * 10  # before any call
     assert "Traceback" not in stopped.stderr
     sent = [text for _, _, body in server.requests for text in body["input"]]
     server.requests.clear()
     server.orders.clear()
     done = run_cli("ingest", "--json", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["chunks"] == 300
+    report = json.loads(done.stdout)
+    assert report["chunks"] == 300
+    assert f"about {report['tokens']:,} tokens go" in done.stderr  # of what was left to do
     again = [text for _, _, body in server.requests for text in body["input"]]
     assert 0 < len(again) < 300 and len(sent) > 0
     shown = run_cli("search", "Part number 42", "--retrieval", "lexical", "--json", cwd=project)

@@ -24,7 +24,7 @@ from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar, note
 
 # Of plain English text; formats with markup have more.
-CHARACTERS_PER_TOKEN = 4
+_CHARACTERS_PER_TOKEN = 4
 _PAGE = 1000  # vectors per read
 
 
@@ -87,7 +87,7 @@ def mend(folder: Path, collection: str, embedder: Embedder) -> Mended:
         total = old.count()
         if embedder.estimate(0):  # something is paid, or sent
             characters = sum(len(row.embedded) for rows in old.all_rows() for row in rows)
-            note(embedder.estimate(characters // CHARACTERS_PER_TOKEN))
+            note(embedder.estimate(characters // _CHARACTERS_PER_TOKEN))
         staged = stage(folder, collection, old.manifest)
         with contextlib.closing(staged) as new, bar("embedding", total) as advance:
             for rows in old.all_rows():

@@ -24,9 +24,9 @@ from phi3kit.ingest.built import keep_built
 from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.embed import Embedder, open_embedder
 from phi3kit.ingest.engine import Engine, open_engine
+from phi3kit.ingest.forecast import tokens_of
 from phi3kit.ingest.kept import Kept
 from phi3kit.ingest.manifest import NOT_WHOLE, FileState
-from phi3kit.ingest.mend import CHARACTERS_PER_TOKEN
 from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.ingest.walk import Found, walk
 from phi3kit.ingest.writer import Writer
@@ -197,8 +197,7 @@ class _Reconcile:
                            if source not in known or known[source].sha256 != sha256}
         deleted = sorted(before - set(self._found.files)) if rebuild else self._gone(hashes)
         if writer.touched:
-            # Refuses what the run would refuse.
-            Chunker(self._embedder.tokenizer, self._embedder.window, self._wanted.chunk_tokens)
+            self._chunker()  # refuses what the run would refuse
             self._say_what_it_takes([source for source in hashes if source in writer.touched])
         return self._report(hashes, deleted, writer)
 
@@ -276,13 +275,16 @@ class _Reconcile:
             yield from self._kept.opened().ids()
 
     def _say_what_it_takes(self, to_read: Sequence[str]) -> None:
-        """Before the first call of a provider: about how much it will be sent."""
-        size = 0
-        for source in to_read:
-            with contextlib.suppress(OSError):
-                size += self._found.files[source].stat().st_size
-        if said := self._embedder.estimate(size // CHARACTERS_PER_TOKEN):
-            note(said)
+        """Before the first call of a provider: how much it will be sent."""
+        if self._embedder.estimate(0):
+            chunker = self._chunker()
+            held = self._kept.opened().ids() if self._kept.files else ()
+            paths = {source: self._found.files[source] for source in to_read}
+            note(self._embedder.estimate(tokens_of(paths, chunker, held)))
+
+    def _chunker(self) -> Chunker:
+        return Chunker(self._embedder.tokenizer, self._embedder.window,
+                       self._wanted.chunk_tokens)
 
     def _put(self, writer: Writer, group: Sequence[File | Failure]) -> None:
         files = [file for file in group if isinstance(file, File)]

@@ -151,6 +151,7 @@ class RemoteEmbedder:
         """What embedding about so many tokens takes, in words; said before the first call."""
         price = _PRICES.get(self._model)
         cost = f", about ${tokens / 1e6 * price:.2f} at the list price of 2024" if price else ""
+        # Counted by the packaged embedder's tokenizer: the provider's counts a little otherwise.
         return f"about {tokens:,} tokens go to {self._url}{cost}"
 
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
