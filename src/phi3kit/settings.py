@@ -77,6 +77,10 @@ class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         "provider's, which is sent your text: openai:MODEL, azure:DEPLOYMENT, jina:MODEL, "
         "URL#MODEL (Ollama, vLLM). "
         "Larger ones find more and embed slower; a change needs a new collection."))] = "minilm"
+    requests_per_minute: Annotated[_Volume | None, Meta(description=(
+        "Most requests of an ingest to a provider's embedder in a minute, each of up to 256 "
+        "chunks; null: as fast as it answers. Set it where your account has a limit; when the "
+        "provider refuses for it (429), the request is tried again later anyway."))] = None
     precision: Annotated[Literal["auto", "int8"], Meta(description=(
         "Of the embedder. auto: the fastest on this machine that is as good as float32. int8 "
         "(CPU, extra phi3kit[int8]): faster still, and finds slightly other passages; how many "
@@ -218,7 +222,8 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     more_adapters: Annotated[tuple[str, ...], Meta(description=(
         "Run folders of the same training as ask.adapter with other seeds (finetune.seed): each "
         "answers all questions too, and how much a seed changes is in the intervals. Two or more "
-        "of them tell something; each takes as long as the first."))] = ()
+        "of them tell something; each takes as long as the first. Freshness, learning curve and "
+        "judge look at the first alone."))] = ()
     more_adapters_rag: Annotated[tuple[str, ...], Meta(description=(
         "The same for compare.adapter_rag."))] = ()
     shots: Annotated[int, Meta(ge=1, le=64, description=(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from phi3kit import runs
 from phi3kit.advise.prediction import DEFAULT_PATH, read_prediction
@@ -80,14 +79,13 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
         note(line)
     if advice is None and Path(DEFAULT_PATH).is_file():
         advice = read_prediction(Path(DEFAULT_PATH))
-    run = runs.open_run(Path(settings.runs), "compare", inputs(task),
-                        settings=_record_of(settings, resolved), fresh=fresh)
-    try:
-        with FileLock(run.path / ".lock", timeout=0):
-            return _run(task, run, advice, started)
-    except Timeout as error:
-        raise RunError("another compare is at work in it", where=str(run.path),
-                       mend="Wait until it has finished") from error
+    root, made_of = Path(settings.runs), inputs(task)
+    # Before it is opened: what --fresh throws away may be another process's answers.
+    with runs.held(runs.folder_of(root, "compare", made_of),
+                   busy="another compare is at work in it", mend="Wait until it has finished"):
+        run = runs.open_run(root, "compare", made_of, fresh=fresh,
+                            settings=_record_of(settings, resolved))
+        return _run(task, run, advice, started)
 
 
 def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
