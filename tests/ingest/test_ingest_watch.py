@@ -20,9 +20,9 @@ WATCHING = """
 import sys
 sys.path.insert(0, {here!r})
 from word_embedder import WordEmbedder
-from phi3kit.ingest import watch
+from phi3kit.ingest import reconcile
 from phi3kit.cli.app import main
-watch.open_embedder = lambda name, **_: WordEmbedder()
+reconcile.open_embedder = lambda name, **_: WordEmbedder()
 main()
 """
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from phi3kit import settings
 from phi3kit.errors import ModelError
+from phi3kit.ingest import remote
 from phi3kit.ingest.embed import open_embedder
+from phi3kit.ingest.reconcile import embedder_of
 from phi3kit.ingest.remote import RemoteEmbedder, _batches
 from speaks_openai import ChatServer, chat_server, vector_of
 
@@ -136,6 +139,19 @@ def test_what_it_will_take_is_told(monkeypatch):
     said = RemoteEmbedder("openai:text-embedding-3-small").estimate(5_000_000)
     assert "5,000,000 tokens" in said and "$0.10" in said and "api.openai.com" in said
     assert "$" not in RemoteEmbedder("http://a/v1#m").estimate(10)
+
+
+def test_requests_keep_their_pace(server, project, monkeypatch):
+    slept = []
+    monkeypatch.setattr(remote.time, "sleep", slept.append)
+    monkeypatch.setattr(remote.time, "monotonic", lambda: 100 + sum(slept))
+    slow = embedder_of(settings.load({"ingest.embedder": f"{server.url}#m",
+                                      "ingest.requests_per_minute": 30}).values)
+    slow.encode(["text"] * 600)  # three requests
+    assert len(server.requests) == 3 and slept == [0.0, 2.0, 2.0]
+    slept.clear()
+    embedder(server).encode(["text"] * 600)
+    assert set(slept) == {0.0}
 
 
 def test_requests_stay_within_the_limits():

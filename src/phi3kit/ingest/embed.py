@@ -191,7 +191,7 @@ class LocalEmbedder:
 
 
 def open_embedder(name: str, *, device: str = "auto", precision: str = "auto",
-                  questions: bool = False) -> Embedder:
+                  questions: bool = False, requests_per_minute: int | None = None) -> Embedder:
     """The embedder called `name`; its weights are loaded when they are first needed.
 
     Args:
@@ -201,6 +201,7 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto",
         device: "auto", "cpu", "cuda" or "mps".
         precision: "auto", which is as good as float32, or "int8" (see `int8.Int8Embedder`).
         questions: whether it embeds what is asked, not what is found.
+        requests_per_minute: at most so many to a provider; None: no limit.
 
     Raises:
         ModelError: no such model, hub not reachable, pickled weights, code in the model.
@@ -214,7 +215,7 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto",
         if precision != "auto":
             raise SettingsError(f"'{name}' embeds in its provider's own precision, not in "
                                 f"{precision}", where="ingest.precision", mend="Set it to auto")
-        return RemoteEmbedder(name)
+        return RemoteEmbedder(name, requests_per_minute=requests_per_minute)
     if not Path(name).expanduser().is_dir():
         refuse_unknown(name)
     folder = sentence_model(name, kind="embedder", setting="ingest.embedder",

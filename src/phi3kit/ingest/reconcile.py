@@ -63,9 +63,7 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
     """
     started = time.monotonic()
     given = _given(settings.ingest, paths)
-    embedder = embedder or open_embedder(
-        settings.ingest.embedder, device=settings.model.device,
-        precision=settings.ingest.precision)
+    embedder = embedder or embedder_of(settings)
     site = site_of(settings.ingest.store)
     with lock.writer(site):
         work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
@@ -79,6 +77,18 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
     return report
 
 
+def embedder_of(settings: Settings) -> Embedder:
+    """The embedder of the settings, for documents.
+
+    Raises:
+        ModelError, SettingsError: see `embed.open_embedder`.
+    """
+    wanted = settings.ingest
+    return open_embedder(wanted.embedder, device=settings.model.device,
+                         precision=wanted.precision,
+                         requests_per_minute=wanted.requests_per_minute)
+
+
 def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestReport:
     """Read other files in the place of documents: `files` by source, which stays their name.
 
@@ -86,8 +96,7 @@ def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestRe
         StoreError, ModelError, SettingsError: as of `ingest`.
     """
     started = time.monotonic()
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
-                             precision=settings.ingest.precision)
+    embedder = embedder_of(settings)
     with lock.writer(site_of(settings.ingest.store)):
         work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
                           Found(files=dict(files)), given=False)
@@ -111,8 +120,7 @@ def preview(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fa
     """
     started = time.monotonic()
     given = _given(settings.ingest, paths)
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
-                             precision=settings.ingest.precision)
+    embedder = embedder_of(settings)
     work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
                       walk(given, local_folder(site_of(settings.ingest.store))))
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,7 @@ class RemoteEmbedder:
     Args:
         name: "openai:MODEL", "azure:DEPLOYMENT", "jina:MODEL" or "URL#MODEL", for example
             "http://localhost:11434/v1#nomic-embed-text".
+        requests_per_minute: at most so many; None: no limit.
 
     Attributes:
         fingerprint: of the provider and the model's name: weights behind an API are not
@@ -103,7 +105,9 @@ class RemoteEmbedder:
 
     window = _WINDOW
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, requests_per_minute: int | None = None) -> None:
+        self._apart = 60 / requests_per_minute if requests_per_minute else 0.0
+        self._next = 0.0  # when the next request may begin
         provider = provider_of(name)
         assert provider is not None
         self.name = name
@@ -182,6 +186,8 @@ class RemoteEmbedder:
         return vectors
 
     def _request(self, texts: list[str]) -> list[list[float]]:
+        time.sleep(max(0.0, self._next - time.monotonic()))
+        self._next = time.monotonic() + self._apart
         try:
             answer = self._client.embeddings.create(model=self._model, input=texts,
                                                     encoding_format="float")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from phi3kit.errors import Phi3kitError
-from phi3kit.ingest.embed import open_embedder
-from phi3kit.ingest.reconcile import ingest
+from phi3kit.ingest.reconcile import embedder_of, ingest
 from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.progress import note
 from phi3kit.records import IngestReport
@@ -31,8 +30,7 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
         Phi3kitError: the first reconcile cannot be done. Later ones that fail are told on
             stderr and tried again.
     """
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
-                             precision=settings.ingest.precision)
+    embedder = embedder_of(settings)
     tell = Tell(settings, on_report)
     try:
         tell(ingest(settings, rebuild=rebuild, embedder=embedder))
