@@ -178,6 +178,8 @@ def with_code(folder):
     (lambda folder: (folder / "config.json").unlink(), "no config.json"),
     (lambda folder: (folder / "model.safetensors").unlink(), r"no \*.safetensors"),
     (lambda folder: (folder / "modules.json").write_text("{"), "not JSON"),
+    (lambda folder: (folder / "modules.json").write_text('{"a": 1}'), "no list of modules"),
+    (lambda folder: (folder / "config.json").write_text("[1]"), "no object"),
 ])
 def test_unsafe_or_incomplete_embedders_are_refused(damage, what, copy):
     damage(copy)

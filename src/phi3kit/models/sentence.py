@@ -84,10 +84,15 @@ def _refuse_unsafe(name: str, folder: Path, kind: str) -> None:
         raise ModelError(f"no config.json in the {kind}'s folder", where=name,
                          mend="Give a folder that sentence-transformers wrote")
     modules = read_json(folder / "modules.json", [])
+    if not isinstance(modules, list) or not all(isinstance(m, dict) for m in modules):
+        raise ModelError("modules.json is no list of modules", where=name,
+                         mend="Copy the model again")
     inner = str(modules[0].get("path", "")) if modules else ""
     # transformers may know an architecture of that name, and would load what fits of it.
-    own = read_json(folder / inner / "config.json", {}).get("auto_map") or {}
-    if _CLASSES[kind] in own:
+    config = read_json(folder / inner / "config.json", {})
+    if not isinstance(config, dict):
+        raise ModelError("config.json is no object", where=name, mend="Copy the model again")
+    if _CLASSES[kind] in (config.get("auto_map") or {}):
         raise ModelError(f"the {kind} needs code from the hub, which phi3kit does not run",
                          where=name, mend=f"Use another {kind}")
     for module in modules:
