@@ -218,10 +218,10 @@ def test_a_run_folder_holds_its_costs(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("line", "said"), [
-    ("questions_per_month: 0", "`int` >= 1"), ("refreshes_per_month: -1", "`float` >= 0"),
-    ("price_per_hour: 0", "`float` > 0"), ("price_per_hour: .inf", "`float` <="),
-    ("refreshes_per_month: .nan", "`float` >= 0"), ("currency: ''", "length >= 1"),
-    ("price_per_million_tokens_in: -2", "`float` >= 0")])
+    ("questions_per_month: 0", "whole number >= 1"), ("refreshes_per_month: -1", "number >= 0"),
+    ("price_per_hour: 0", "number > 0"), ("price_per_hour: .inf", "number <="),
+    ("refreshes_per_month: .nan", "number >= 0"), ("currency: ''", "length >= 1"),
+    ("price_per_million_tokens_in: -2", "number >= 0")])
 def test_settings_have_bounds(project: Path, line: str, said: str) -> None:
     (project / "phi3kit.yaml").write_text(f"compare:\n  {line}\n", encoding="utf-8")
     with pytest.raises(SettingsError, match=said):

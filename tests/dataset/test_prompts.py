@@ -10,6 +10,7 @@ import pytest
 from phi3kit.dataset.examples import Example
 from phi3kit.dataset.heldout import held_out, normalise, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
+from phi3kit.errors import DataError
 from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage
 from phi3kit.settings import AskSettings
@@ -83,7 +84,9 @@ def test_held_out_questions_are_left_out_whatever_their_case(tmp_path: Path) -> 
 
 
 def test_no_file_holds_nothing_out(tmp_path: Path) -> None:
-    assert held_out(tmp_path / "absent.jsonl") == held_out(None) == {}
+    assert held_out(None) == {}
+    with pytest.raises(DataError, match="the held-out questions cannot be read"):
+        held_out(tmp_path / "absent.jsonl")
 
 
 def test_normal_form() -> None:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from phi3kit.advise.at_hand import AtHand
 from phi3kit.plan.memory import GB, plan_memory
-from phi3kit.plan.shapes import Shape, shape_of
+from phi3kit.plan.shapes import MOST_PARAMETERS, Shape, shape_of
 from phi3kit.records import MemoryPlan
 
 Method = Literal["lora", "qlora"]
@@ -71,11 +71,16 @@ def choose_method(answers: Mapping[str, Any], at_hand: AtHand) -> Tuning:
 
 
 def known_shape(answers: Mapping[str, Any], at_hand: AtHand) -> Shape | None:
-    """The shape of the model that was named, else of the bare size; None when neither is known."""
+    """The shape of the model that was named, else of the bare size; None when neither is known.
+
+    Nor is that of a size which no model has.
+    """
     if at_hand.shape is not None:
         return at_hand.shape
     size = answers.get("model_size_b")
-    return shape_of(bare_size(size)) if size is not None and size >= _LEAST_B else None
+    if size is None or not _LEAST_B <= size <= MOST_PARAMETERS / 1e9:
+        return None
+    return shape_of(bare_size(size))
 
 
 def bare_size(size: float) -> str:

@@ -59,7 +59,7 @@ _KNOWN = (
 )
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bm])", re.IGNORECASE)
 _LONGEST_PLANNED = 4096
-_MOST_PARAMETERS = 10**13  # twenty times the largest that is published
+MOST_PARAMETERS = 10**13  # twenty times the largest that is published
 _MOST_WIDE = 10**8  # and no width or count in a config.json is near this
 # Where a config.json says that each token passes through some of the weights only.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
@@ -94,9 +94,9 @@ def shape_of(name: str, revision: str | None = None) -> Shape:
     size = _SIZE.fullmatch(name.strip())
     if size:
         parameters = float(size[1]) * (1e9 if size[2].lower() == "b" else 1e6)
-        if not 1e6 <= parameters <= _MOST_PARAMETERS:
+        if not 1e6 <= parameters <= MOST_PARAMETERS:
             raise ModelError(f"no model has the size '{name}'",
-                             mend=f"Give one from 1M to {_MOST_PARAMETERS // 10**9}B")
+                             mend=f"Give one from 1M to {MOST_PARAMETERS // 10**9}B")
         return _from_size(name, parameters)
     if is_hub_id(name):
         try:
@@ -158,7 +158,7 @@ def _from_config(name: str, path: Path) -> Shape:
                       config, "max_position_embeddings", path, _LONGEST_PLANNED))
     embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
     counted = bare.linear + embeddings + hidden * (2 * layers + 1)
-    if counted > _MOST_PARAMETERS:
+    if counted > MOST_PARAMETERS:
         raise ModelError(f"{counted / 1e9:,.0f} B weights, which no model has", where=str(path),
                          mend="Mend its sizes")
     return _replaced(bare, counted, "the size is counted from config.json, as a gated decoder")
