@@ -56,6 +56,12 @@ def test_the_interaction_says_which_way(both: float, word: str, why: str) -> Non
     assert "−" not in effect.sentence  # the direction is in the word
 
 
+def test_what_harms_does_no_part_of_the_others_work() -> None:
+    effect = found({"base": 0.1, "rag": 0.1, "finetune": 0.8, "both": 0.6})["interaction"]
+    assert effect.p < 0.001
+    assert effect.sentence.endswith("less than one by one: one stands in the other's way.")
+
+
 def test_a_factor_that_harms_takes() -> None:
     effect = found({"base": 0.5, "rag": 0.2, "finetune": 0.5, "both": 0.2})["retrieval"]
     assert effect.difference.high < 0

@@ -91,6 +91,7 @@ def test_a_lead_of_knowledge_and_none() -> None:
         [*scored("base", 0.1, 0.1, 0), *scored("rag", 0.9, 1, 1), *scored("both", 0.8, 0.9, 1)],
         METHOD)
     assert (knows.b, knows.share) == ("base", 0)
+    assert "none of that is form" in knows.sentence
     assert "more often too, by 1.00" in knows.sentence
     assert (behind.b, behind.share) == ("rag", None)
     assert "does not lead rag" in behind.sentence

@@ -46,13 +46,15 @@ def effects(rows: Sequence[Row], metric: str, method: Method,
             cluster[row.question_id] = row.cluster
     if not scores or any(set(each) != set(OPTIONS) for each in scores.values()):
         return ()
-    found = []
-    for name, contrast, limit in _CONTRASTS:
+    found: list[Effect] = []
+    for name, contrast, limit in _CONTRASTS:  # the interaction last
         values = [(cluster[key], contrast(each)) for key, each in scores.items()]
         added = parts(seeds, [(arm, metric, _weight(contrast, arm)) for arm in OPTIONS])
         p = paired_p(values, method, added)
         difference = interval(values, method, bounds=(-limit, limit), seeds=added)
-        found.append(Effect(name, difference, p, _sentence(name, difference, p, method)))
+        both_add = all(main.difference.mean > 0 for main in found)
+        found.append(Effect(name, difference, p,
+                            _sentence(name, difference, p, method, both_add=both_add)))
     return tuple(found)
 
 
@@ -61,7 +63,7 @@ def _weight(contrast: Callable[[_Scores], float], arm: Option) -> float:
     return contrast({option: float(option == arm) for option in OPTIONS})
 
 
-def _sentence(name: _Name, seen: Interval, p: float, method: Method) -> str:
+def _sentence(name: _Name, seen: Interval, p: float, method: Method, *, both_add: bool) -> str:
     up = seen.mean >= 0
     sized = seen if seen.mean >= 0 else Interval(-seen.mean, -seen.high, -seen.low)
     said = f"{sized.mean:.2f} ({spread(sized, method.confidence)})"
@@ -70,8 +72,9 @@ def _sentence(name: _Name, seen: Interval, p: float, method: Method) -> str:
         if not sure:
             return (f"Whether the two help or hinder each other is not shown: together they add "
                     f"{said} {'more' if up else 'less'} than one by one.")
-        return (f"Together they add {said} {'more' if up else 'less'} than one by one: each "
-                f"{'helps the other' if up else 'does part of what the other does'}.")
+        why = ("each helps the other" if up else "each does part of what the other does"
+               if both_add else "one stands in the other's way")
+        return f"Together they add {said} {'more' if up else 'less'} than one by one: {why}."
     does, over = {"retrieval": ("Retrieving", "untuned and tuned models"),
                   "tuning": ("Tuning", "answers without and with passages")}[name]
     doubt = "" if sure else "; that may be chance"

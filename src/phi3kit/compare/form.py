@@ -11,6 +11,7 @@ from phi3kit.records import FormShare, Interval, Option, Row, TrainingSeeds
 _TUNED: tuple[Option, ...] = ("finetune", "both")
 _UNTUNED: tuple[Option, ...] = ("base", "rag")
 _NEEDED = ("token_f1", "span_f1", "contains")
+_SOME = 0.005  # a smaller share would be said to be 0%
 
 
 def form_shares(rows: Sequence[Row], method: Method,
@@ -58,5 +59,8 @@ def _sentence(a: str, b: str, lead: Interval, inside: Interval, share: float | N
         knows = f"the right answer stands in its output less often, by {-inside.mean:.2f}"
     else:
         knows = "the right answer stands in the output of either about as often"
-    return (f"{a} leads {b} by {lead.mean:.2f} in token F1; up to {share:.0%} of that is form, "
-            f"for it goes when the words around the answer are forgiven, and {knows}.")
+    led = f"{a} leads {b} by {lead.mean:.2f} in token F1"
+    if share < _SOME:
+        return f"{led}; none of that is form, and {knows}."
+    return (f"{led}; up to {share:.0%} of that is form, for it goes when the words around the "
+            f"answer are forgiven, and {knows}.")
