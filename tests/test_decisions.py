@@ -11,6 +11,7 @@ from types import ModuleType
 import msgspec
 import pytest
 
+from phi3kit.compare.clusters import effective_groups
 from phi3kit.compare.results import load_comparison
 from phi3kit.compare.statistics import Method, differences, summarise
 from phi3kit.compare.verdict import decide
@@ -54,11 +55,13 @@ def test_the_verdict_follows_from_the_rows(name: str) -> None:
     conditions, kept = comparison.conditions, comparison.verdict
     method = Method(comparison.confidence, conditions["resamples"], conditions["seed"])
     arms = [summarise(arm.arm, [row for row in comparison.rows if row.arm == arm.arm],
-                      kept.metric, method) for arm in comparison.arms]
-    found = differences(comparison.rows, [arm.arm for arm in arms], kept.metric, method)
+                      kept.metric, method, comparison.seeds) for arm in comparison.arms]
+    found = differences(comparison.rows, [arm.arm for arm in arms], kept.metric, method,
+                        comparison.seeds)
     again = decide(arms, found, metric=kept.metric, confidence=comparison.confidence,
                    clusters=len({row.cluster for row in comparison.rows}),
-                   prediction=kept.prediction, margin=kept.margin)
+                   effective=effective_groups(comparison.rows), prediction=kept.prediction,
+                   margin=kept.margin)
     assert msgspec.json.encode(as_json(again)) == msgspec.json.encode(as_json(kept))
     assert found == comparison.differences
 
