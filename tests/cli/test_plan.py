@@ -180,9 +180,9 @@ def test_several_cards_hold_it_together_and_are_paid_for_together(
     assert both["time"]["cost"]["low"] == pytest.approx(alone["time"]["cost"]["low"])
     assert "fits into 2 × 48 GB (L40S)" in run_cli(*args[:-1], "--gpus", "2").stdout
     nameless = run_cli("plan", "70B", "--gpus", "2")
-    assert nameless.returncode != 0 and "--gpu-memory" in nameless.stderr
+    assert nameless.returncode == 2 and "--gpu-memory" in nameless.stderr
     idle = run_cli(*args, "--gpus", "9")
-    assert idle.returncode != 0 and "finetune.batch_size" in idle.stderr
+    assert idle.returncode == 2 and "finetune.batch_size" in idle.stderr
 
 
 def test_what_no_number_of_cards_holds_names_the_change_without_a_card(run_cli: Any) -> None:
@@ -267,7 +267,7 @@ def test_a_dataset_that_cannot_be_read_is_one_line(run_cli: Any) -> None:
 
 def test_an_unknown_card_is_one_line_with_the_nearest(run_cli: Any) -> None:
     done = run_cli("plan", "--gpu", "rtx 4900")
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "Did you mean 'RTX 4090'?" in done.stderr
 
@@ -316,7 +316,7 @@ def test_a_process_on_a_cpu_is_planned_by_device(run_cli: Any) -> None:
     assert done.returncode == 0, done.stderr
     assert "resident memory of the process" in done.stdout
     assert "GPUs needed" not in done.stdout
-    assert run_cli("plan", "7b", "--device", "cpu", "--gpu", "A100").returncode != 0
+    assert run_cli("plan", "7b", "--device", "cpu", "--gpu", "A100").returncode == 2
 
 
 def test_calibration_shows_runs_beside_their_plans(
