@@ -58,7 +58,8 @@ def test_no_prompts_no_answers(generator):
 def test_time_is_shared_out_by_tokens(generator):
     results = generator.generate(_prompts(3), max_new_tokens=6, batch_tokens=10_000)
     assert all(g.seconds > 0 for g in results)
-    assert len({round(g.seconds / g.tokens_out, 9) for g in results}) == 1
+    assert [g.tokens_out for g in results] == [6, 6, 6]
+    assert len({round(g.seconds, 9) for g in results}) == 1
 
 
 def test_every_end_of_turn_id_stops_and_is_not_in_the_text(generator):
@@ -105,7 +106,7 @@ def test_a_prompt_too_long_for_the_context_says_the_numbers(generator):
         next(generator.stream(long, max_new_tokens=8))
 
 
-def test_a_batch_that_fails_is_tried_one_by_one(generator, monkeypatch):
+def test_a_batch_that_fails_is_tried_in_halves(generator, monkeypatch):
     from phi3kit.models import decoding
 
     real, sizes = decoding.greedy, []
@@ -123,7 +124,7 @@ def test_a_batch_that_fails_is_tried_one_by_one(generator, monkeypatch):
     expected = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
     monkeypatch.setattr(decoding, "greedy", memory_for_one)
     results = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
-    assert sizes == [4, 1, 1, 1, 1]
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
     for got, want in zip(results, expected, strict=True):
         if want.tokens_in == longest:
             assert (got.text, got.error) == ("", "out of memory")
@@ -141,13 +142,43 @@ def test_a_defect_of_ours_is_not_an_answer(generator, monkeypatch):
 
 def test_plan_batches_keeps_its_bounds():
     lengths = [5, 100, 7, 7, 300, 6, 50, 50, 1]
-    batches = plan_batches(lengths, 110, max_batch=3)
+    batches = plan_batches([range(i, i + length) for i, length in enumerate(lengths)], 110,
+                           max_batch=3)
     assert sorted(i for batch in batches for i in batch) == list(range(9))
     assert batches[0] == [4]  # longer than the budget: alone, and first
     for batch in batches:
         assert len(batch) <= 3
         assert len(batch) == 1 or max(lengths[i] for i in batch) * len(batch) <= 110
     assert plan_batches([], 100) == []
+
+
+def test_prompts_that_begin_alike_share_a_batch():
+    prompts = [[1, 2, 3], [7, 8, 9], [1, 2, 4], [7, 8, 8]]
+    assert plan_batches(prompts, 6) == [[0, 2], [3, 1]]
+
+
+def test_rows_that_have_ended_leave_the_batch(generator):
+    prompts = _prompts(8)
+    ids = [_ids(generator, prompt, 12) for prompt in prompts]
+    # A token that most answers have, but at other places, ends them now.
+    stop = max({t for row in ids for t in row}, key=lambda t: sum(t in row[:9] for row in ids))
+    generator._stops = [stop]
+    ends = [row.index(stop) + 1 if stop in row else 12 for row in ids]
+    assert len(set(ends)) > 2
+    rows = []
+    seen = generator.loaded.model.model.embed_tokens.register_forward_hook(
+        lambda _, args, __: rows.append(args[0].shape))
+    together = generator.generate(prompts, max_new_tokens=12, batch_tokens=10_000)
+    seen.remove()
+    assert [g.tokens_out for g in together] == ends
+    steps = [count for count, length in rows if length == 1]
+    assert steps[0] == 8
+    assert steps == sorted(steps, reverse=True)
+    # At most half of the rows of any step are of answers that had ended before.
+    assert all(count <= 2 * sum(end > at for end in ends) or count == 1
+               for at, count in enumerate(steps))
+    alone = [generator.generate([p], max_new_tokens=12, batch_tokens=100)[0] for p in prompts]
+    assert [g.text for g in together] == [g.text for g in alone]
 
 
 def test_stream_gives_the_batched_answer_piece_by_piece(generator):

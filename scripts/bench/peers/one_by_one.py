@@ -26,7 +26,7 @@ model = PeftModel.from_pretrained(model, adapter).eval()
 loaded = time.perf_counter()
 found = {}
 for name, arm in work["arms"].items():
-    started, texts = time.perf_counter(), []
+    started, texts, tokens = time.perf_counter(), [], []
     with contextlib.nullcontext() if arm["adapter"] else model.disable_adapter():
         for messages in arm["prompts"]:
             ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True,
@@ -34,7 +34,7 @@ for name, arm in work["arms"].items():
             with torch.inference_mode():
                 out = model.generate(**ids, max_new_tokens=work["max_new_tokens"],
                                      do_sample=False, pad_token_id=tokenizer.eos_token_id)
-            texts.append(tokenizer.decode(out[0, ids["input_ids"].shape[1]:],
-                                          skip_special_tokens=True))
-    found[name] = {"seconds": time.perf_counter() - started, "texts": texts}
+            tokens.append(out[0, ids["input_ids"].shape[1]:].tolist())
+            texts.append(tokenizer.decode(tokens[-1], skip_special_tokens=True))
+    found[name] = {"seconds": time.perf_counter() - started, "texts": texts, "tokens": tokens}
 print(json.dumps({"load_seconds": loaded - began, "arms": found}))
