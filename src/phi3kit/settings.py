@@ -295,7 +295,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         "Bootstrap resamples. More make the interval's ends steadier and take longer."))] = 10000
     batch_tokens: Annotated[int, Meta(ge=64, description=(
         "Prompt tokens, padding included, that are answered at once. Higher is faster until "
-        "memory ends; answers stay the same but for rounding."))] = 16384
+        "memory ends; answers stay the same but for rounding."))] = 8192
     seed: Annotated[int, Meta(ge=0, description=(
         "Seed of the bootstrap. Same seed, same rows: same verdict, byte for byte."))] = 0
 

@@ -157,6 +157,38 @@ def test_prompts_that_begin_alike_share_a_batch():
     assert plan_batches(prompts, 6) == [[0, 2], [3, 1]]
 
 
+def test_prompts_that_cannot_share_are_batches_by_length(generator, monkeypatch):
+    from phi3kit.models import decoding, generate
+
+    prompts = _prompts(8)
+    expected = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
+    lengths = sorted(g.tokens_in for g in expected)
+    monkeypatch.setattr(generate, "longest", lambda _: lengths[3] + 6)
+    monkeypatch.setattr(decoding, "longest", lambda _: lengths[3] + 6)
+    real, batches = decoding.greedy, []
+    monkeypatch.setattr(decoding, "greedy", lambda model, batch, **more: (
+        batches.append([len(ids) for ids in batch]), real(model, batch, **more))[1])
+    found = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
+    assert [g.text for g in found] == [g.text for g in expected]
+    sharing, others = batches
+    assert sorted(sharing) == [n for n in lengths if n <= lengths[3]]
+    assert others == sorted((n for n in lengths if n > lengths[3]), reverse=True)
+
+
+def test_without_memory_for_what_they_share_each_batch_reads_it(generator, monkeypatch):
+    from phi3kit.models import decoding
+
+    prompts = _prompts(4)
+    expected = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
+
+    def none(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(decoding, "beginning", none)
+    found = generator.generate(prompts, max_new_tokens=6, batch_tokens=10_000)
+    assert [g.text for g in found] == [g.text for g in expected]
+
+
 def test_rows_that_have_ended_leave_the_batch(generator):
     prompts = _prompts(8)
     ids = [_ids(generator, prompt, 12) for prompt in prompts]

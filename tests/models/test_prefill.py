@@ -69,9 +69,25 @@ def test_beginnings_that_several_share_are_branches_of_their_own() -> None:
 def test_branches_of_like_length_go_together() -> None:
     lengths = [300, 290, 40, 20, 180]
     groups = list(prefill.alike([prefill.Branch((i,), 5, 5 + n)
-                                 for i, n in enumerate(lengths)]))
+                                 for i, n in enumerate(lengths)], most=9))
     assert [[lengths[b.rows[0]] for b in group] for group in groups] == [
         [300, 290], [180], [40, 20]]
+    few = prefill.alike([prefill.Branch((i,), 0, 5) for i in range(5)], most=2)
+    assert [len(group) for group in few] == [2, 2, 1]
+
+
+def as_alone(model: Any, prompts: list[list[int]], layers: list[Any]) -> None:
+    """The keys and values of `layers` are those that each prompt has for itself."""
+    import torch
+
+    with torch.inference_mode():
+        for row, prompt in enumerate(prompts):
+            wanted = model(input_ids=torch.tensor([prompt[:-1]]), use_cache=True).past_key_values
+            for (keys, values), layer in zip(layers, wanted.layers, strict=True):
+                for found, alone in ((keys, layer.keys), (values, layer.values)):
+                    length = len(prompt) - 1
+                    assert torch.allclose(found[row, :, -length:], alone[0], atol=1e-5)
+                    assert not found[row, :, :-length].any()
 
 
 @pytest.mark.parametrize("begun", [False, True])
@@ -87,13 +103,48 @@ def test_all_are_read_as_each_would_be_alone(model: Any, begun: bool) -> None:
         layers = prefill.read(model, PROMPTS, known)
         # 41 + 30 + 60 + 1 + 30 + what is padded, of 600 tokens.
         assert sum(read) < 300 < sum(map(len, PROMPTS)) - 100
-        for row, prompt in enumerate(PROMPTS):
-            wanted = model(input_ids=torch.tensor([prompt[:-1]]), use_cache=True).past_key_values
-            for (keys, values), layer in zip(layers, wanted.layers, strict=True):
-                for found, alone in ((keys, layer.keys), (values, layer.values)):
-                    length = len(prompt) - 1
-                    assert torch.allclose(found[row, :, -length:], alone[0], atol=1e-5)
-                    assert not found[row, :, :-length].any()
+    as_alone(model, PROMPTS, layers)
+
+
+def near(limit: int) -> list[list[int]]:
+    """Prompts up to the limit, whose last parts go together though they begin far apart."""
+    first, second = [*START, *range(100, limit - 48)], [*START, *range(20)]
+    return [[*branch, *range(start, start + tail), 3] for branch, tail, starts in (
+        (first, 5, (60, 70)), (second, 40, (5, 60))) for start in starts]
+
+
+def test_padding_has_no_place_beyond_the_end(tiny_phi3: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    learned = GPT2LMHeadModel(GPT2Config(n_positions=160, n_embd=16, n_layer=1, n_head=2,
+                                         vocab_size=300, bos_token_id=0, eos_token_id=0)).eval()
+    # Beyond 160 tokens the rotation would be another one.
+    rotated = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(
+        tiny_phi3, original_max_position_embeddings=160, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 8,
+            "long_factor": [9.0] * 8})).eval()
+    for model in (learned, rotated):
+        prompts = near(160)
+        assert max(map(len, prompts)) <= kv_cache.longest(model) == 160
+        with torch.inference_mode():
+            layers = prefill.read(model, prompts)
+        as_alone(model, prompts, layers)
+
+
+def test_through_an_adapter_that_is_kept_apart(model: Any) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(model, LoraConfig(
+        r=4, target_modules=["qkv_proj", "down_proj"], init_lora_weights=False)).eval()
+    with torch.inference_mode():
+        layers = prefill.read(adapted, PROMPTS, prefill.beginning(adapted, PROMPTS))
+        with adapted.disable_adapter():
+            plain = prefill.read(adapted, PROMPTS)
+    as_alone(adapted, PROMPTS, layers)
+    assert not torch.allclose(layers[-1][0], plain[-1][0], atol=1e-3)
 
 
 def test_one_prompt_or_short_beginnings_are_not_read_beforehand(model: Any) -> None:

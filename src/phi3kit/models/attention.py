@@ -41,7 +41,8 @@ def in_place_of_torch(model: Any, name: str, attend: Callable[..., tuple[Any, No
     """
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     if (next(model.parameters()).device.type != "cpu"
-            or causal.config._attn_implementation != "sdpa"):
+            or causal.config._attn_implementation != "sdpa"
+            or getattr(causal.config, "alibi", False)):  # Falcon's own would add it twice
         yield
         return
     from transformers import AttentionInterface, AttentionMaskInterface

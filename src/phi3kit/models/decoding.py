@@ -10,13 +10,14 @@ from phi3kit.models.kv_cache import held, longest
 
 
 def beginning(model: Any, prompts: Sequence[list[int]]) -> prefill.Beginning:
-    """What all of `prompts` begin with, read once for every batch of them."""
+    """What all of `prompts` begin with, read once for every batch of them.
+
+    None of them may be longer than `kv_cache.longest` says.
+    """
     import torch
 
     from phi3kit.models.attention import grouped
 
-    if min(map(len, prompts), default=0) > longest(model):
-        return prefill.NOTHING
     with torch.inference_mode(), grouped(model):
         return prefill.beginning(model, prompts)
 
@@ -47,7 +48,8 @@ def greedy(model: Any, batch: list[list[int]], *, stops: list[int], max_new_toke
     input_ids, mask = input_ids.to(model.device), mask.to(model.device)
     with torch.inference_mode(), grouped(model):
         cache = None
-        if 1 < width <= longest(model) - max_new_tokens:
+        alone = len(batch) == 1 and not begun.tokens
+        if not alone and 1 < width <= longest(model) - max_new_tokens:
             cache = held(prefill.read(model, batch, begun))
         return _rounds(model, input_ids, mask, cache, stops, padding, max_new_tokens)
 
@@ -87,9 +89,6 @@ def _half_ended(stops: list[int], rows: int) -> Any:
     from transformers import StoppingCriteria, StoppingCriteriaList
 
     class HalfEnded(StoppingCriteria):  # type: ignore[misc] # transformers is untyped here
-        def __init__(self) -> None:
-            self._ended = 0
-
         def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
             stop = torch.tensor(stops, device=input_ids.device, dtype=input_ids.dtype)
             ended = torch.isin(input_ids[:, -1], stop)

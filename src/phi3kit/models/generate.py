@@ -15,8 +15,9 @@ from typing import Protocol
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models import adapters, decoding
 from phi3kit.models.chat import render, stop_token_ids
+from phi3kit.models.kv_cache import longest
 from phi3kit.models.loading import Loaded, load_base
-from phi3kit.models.prefill import Beginning
+from phi3kit.models.prefill import NOTHING, Beginning
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
 
@@ -130,15 +131,14 @@ class LocalGenerator:
             on_batch(too_long, [results[i] for i in too_long])
         fitting = [i for i in range(len(ids)) if i not in results]
         started = time.perf_counter()
-        begun = decoding.beginning(self.loaded.model, [ids[i] for i in fitting])
+        batches = list(self._batches(ids, fitting, max_new_tokens, batch_tokens))
         share = (time.perf_counter() - started) / max(len(fitting), 1)
-        for batch in plan_batches([ids[i] for i in fitting], batch_tokens):
-            indices = [fitting[j] for j in batch]
+        for batch, begun in batches:
             answers = [replace(answer, seconds=answer.seconds + share) for answer in
-                       self._answer_or_retry([ids[i] for i in indices], max_new_tokens, begun)]
-            results.update(zip(indices, answers, strict=True))
+                       self._answer_or_retry([ids[i] for i in batch], max_new_tokens, begun)]
+            results.update(zip(batch, answers, strict=True))
             if on_batch:
-                on_batch(indices, answers)
+                on_batch(batch, answers)
         return [results[i] for i in range(len(ids))]
 
     def stream(self, messages: Sequence[Message], *, max_new_tokens: int) -> Iterator[str]:
@@ -164,15 +164,38 @@ class LocalGenerator:
         text = render(self.loaded.tokenizer, messages, generation=True)
         return list(self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    def _batches(self, ids: Sequence[list[int]], fitting: Sequence[int], max_new_tokens: int,
+                 batch_tokens: int) -> Iterator[tuple[list[int], Beginning]]:
+        """Indices that are answered together, and what their prompts begin with.
+
+        Prompts whose beginnings cannot be shared are kept apart from those that can.
+        """
+        limit = longest(self.loaded.model) - max_new_tokens
+        sharing = [i for i in fitting if len(ids[i]) <= limit]
+        begun = self._begun([ids[i] for i in sharing])
+        for batch in plan_batches([ids[i] for i in sharing], batch_tokens):
+            yield [sharing[j] for j in batch], begun
+        others = [i for i in fitting if len(ids[i]) > limit]
+        for batch in plan_batches([ids[i] for i in others], batch_tokens, by_length=True):
+            yield [others[j] for j in batch], NOTHING
+
+    def _begun(self, prompts: Sequence[list[int]]) -> Beginning:
+        with contextlib.suppress(RuntimeError):  # out of memory: each batch reads its own
+            return decoding.beginning(self.loaded.model, prompts)
+        _free_memory(self.loaded.device)
+        return NOTHING
+
     def _answer_or_retry(self, batch: list[list[int]], max_new_tokens: int,
                          begun: Beginning) -> list[Generation]:
         try:
             return self._answer(batch, max_new_tokens, begun)
         except RuntimeError as error:  # torch's errors, out of memory among them
-            if len(batch) == 1:
+            if len(batch) == 1 and begun is NOTHING:
                 return [Generation("", len(batch[0]), 0, 0.0, error=first_line(error))]
         # Outside of the handler: its traceback would keep the failed batch's memory alive.
         _free_memory(self.loaded.device)
+        if len(batch) == 1:
+            return self._answer_or_retry(batch, max_new_tokens, NOTHING)
         half = (len(batch) + 1) // 2
         return [answer for part in (batch[:half], batch[half:])
                 for answer in self._answer_or_retry(part, max_new_tokens, begun)]
@@ -210,8 +233,8 @@ def open_generator(settings: ModelSettings, *, adapter: Path | None = None) -> L
 
 
 def plan_batches(prompts: Sequence[Sequence[int]], batch_tokens: int,
-                 max_batch: int = MAX_BATCH) -> list[list[int]]:
-    """Indices in batches of prompts that begin alike, the largest batch first.
+                 max_batch: int = MAX_BATCH, *, by_length: bool = False) -> list[list[int]]:
+    """Indices in batches of prompts that begin alike, or are of like length, the largest first.
 
     A batch holds at most `max_batch` prompts and, padded to its longest, at most
     `batch_tokens` tokens; a prompt that is longer than that is a batch of its own. With the
@@ -219,7 +242,8 @@ def plan_batches(prompts: Sequence[Sequence[int]], batch_tokens: int,
     """
     batches: list[list[int]] = []
     widest = 0
-    for i in sorted(range(len(prompts)), key=lambda i: (list(prompts[i]), i)):
+    for i in sorted(range(len(prompts)), key=lambda i: (
+            -len(prompts[i]) if by_length else list(prompts[i]), i)):
         widest = max(widest, len(prompts[i]))
         if batches and len(batches[-1]) < max_batch and (
                 widest * (len(batches[-1]) + 1) <= batch_tokens):

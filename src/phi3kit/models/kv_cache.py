@@ -9,6 +9,9 @@ from typing import Any
 # Of one layer: keys and values, [rows, heads, tokens, size] each.
 Pair = tuple[Any, Any]
 
+# What a decoder must take beside the tokens.
+_TOLD = {"attention_mask", "position_ids", "past_key_values", "use_cache"}
+
 
 def longest(model: Any) -> int:
     """Longest prompt and answer, in tokens, that can be laid out here; 0 where none can.
@@ -24,8 +27,8 @@ def longest(model: Any) -> int:
 
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     config = causal.config
-    told = "position_ids" in inspect.signature(causal.forward).parameters
-    if not told or causal.base_model is causal:
+    if causal.base_model is causal or not {
+            *inspect.signature(causal.base_model.forward).parameters} >= _TOLD:
         return 0
     limits = [int(config.max_position_embeddings)]
     for layer in DynamicCache(config=config).layers:

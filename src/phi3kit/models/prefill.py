@@ -79,7 +79,8 @@ def read(model: Any, prompts: Sequence[Sequence[int]], begun: Beginning = NOTHIN
         every = Branch(tuple(range(len(prompts))), 0, begun.tokens)
         sheet.write(every, [(keys[0], values[0]) for keys, values in begun.layers])
     for level in levels(prompts, begun.tokens):
-        for some in alike(level):
+        # A pass holds its rows' keys and values once more, so it may not have all the rows.
+        for some in alike(level, most=max(1, len(prompts) // 4)):
             sheet.compute(some)
     return sheet.layers
 
@@ -107,14 +108,14 @@ def levels(prompts: Sequence[Sequence[int]], start: int) -> list[list[Branch]]:
     return found
 
 
-def alike(branches: Sequence[Branch]) -> Iterator[list[Branch]]:
-    """Branches of like length together: their padding costs less than another pass would."""
+def alike(branches: Sequence[Branch], most: int) -> Iterator[list[Branch]]:
+    """Branches of like length together, at most so many: padding costs less than a pass would."""
     order = sorted(branches, key=lambda branch: branch.start - branch.end)
     group: list[Branch] = []
     padding = 0
     for branch in order:
         short = group[0].end - group[0].start - (branch.end - branch.start) if group else 0
-        if padding + short > _PASS:
+        if padding + short > _PASS or len(group) == most:
             yield group
             group, padding, short = [], 0, 0
         group.append(branch)
@@ -162,7 +163,9 @@ class _Sheet:
             ids[i, :length] = torch.tensor(
                 self._prompts[branch.rows[0]][branch.start:branch.end])
             mask[i, before - branch.start:before + length] = 1
-            places[i] += branch.start
+            # Padding too stays below the row's end: a place beyond a model's last one is an
+            # error in some, and in others (longrope) another rotation for all rows.
+            places[i] = (places[i] + branch.start).clamp(max=branch.end - 1)
         device = next(self._inner.parameters()).device
         cache = self._known(branches, before)
         done = self._inner(
