@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -142,3 +143,33 @@ def test_each_size_of_the_query_bench_has_an_index_of_words_of_its_own(tmp_path:
     ratios = runpy.run_path(str(ROOT / "scripts/bench/peers/ratios.py"))["query_ratios"]
     rows = [name for name, *_ in ratios(SimpleNamespace(found={"queries": found}))]
     assert "query, 60 chunks, hybrid, p95, to Chroma's own" in rows
+
+
+def test_the_bench_of_the_demo_reads_a_run_where_it_lies(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "compare-0"
+    shutil.copytree(ROOT / "data" / "decisions" / "everything", run)
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    # A run tells which folder its command ran in, which is another one.
+    (run / "run.json").write_text(json.dumps({**record, "folder": str(tmp_path)}))
+    found = runpy.run_path(str(ROOT / "scripts" / "bench" / "demo"))["last_run"](
+        tmp_path, "compare")
+    assert (found["path"] / "result.json").is_file()
+
+
+def test_the_bench_of_retrieval_brings_collections_into_beirs_layout(tmp_path: Path) -> None:
+    from phi3kit.compare.beir import read_beir
+
+    given = tmp_path / "given"
+    given.mkdir()
+    (given / "cran.all.1400").write_text(
+        ".I 1\n.T\nwings\nin a stream .\n.A\nlight,m.\n.W\nwings\nin a stream .\n they bend .\n"
+        ".I 2\n.T\n.W\nheat .\n")
+    (given / "cran.qry").write_bytes(b".I 001\r\n.W\r\nwhat bends .\r\n.I 004\r\n.W\r\nheat .\r\n")
+    (given / "cranqrel").write_text("1 1 1\n1 2 4\n2 2 3 \n2 1 -1\n")
+    runpy.run_path(str(ROOT / "scripts" / "bench" / "retrieval"))["bring"](
+        "cranfield", given, tmp_path / "beir")
+    found = read_beir(tmp_path / "beir")
+    assert found.documents == {"1": "# wings in a stream .\n\nthey bend .", "2": "heat ."}
+    # Its judgements count the queries, whose numbers have gaps; 1 is the best of four grades.
+    assert found.queries == {"1": "what bends .", "2": "heat ."}
+    assert found.relevant == {"1": {"1": 4, "2": 1}, "2": {"2": 2}}
