@@ -12,9 +12,9 @@ from phi3kit.plan.gpus import of_memory
 from phi3kit.plan.time import train_time
 from phi3kit.records import Cost, Option
 
-# Training the packaged model on a CPU peaked at 4.7 GB (docs/measured/demo.json) where the plan
-# counts 1.9: the process itself, the embedder beside it, and arithmetic in 32 bits on CPUs
-# without bfloat16.
+# Training the packaged model on a CPU peaked at 4.7 GB on a Xeon and at 3.3 on an EPYC
+# (docs/measured/demo.json) where the plan counts 1.9: the process itself, the embedder beside it,
+# and arithmetic in 32 bits on CPUs without bfloat16.
 _ON_CPU = 2.5
 # Prompt and answer of an example while none was read: a label for a line, what `phi3kit plan`
 # takes where nobody says, a page.

@@ -44,7 +44,7 @@ _UNPACKED_BYTES = 4.5
 
 # From docs/measured/demo.json, "finetune": QLoRA of the packaged model, activations kept, 88
 # steps of 8 examples. A test compares.
-DEMO_TOKENS, DEMO_SECONDS, _DEMO_CONTEXT = 94_848, 275.89, 140
+DEMO_TOKENS, DEMO_SECONDS, _DEMO_CONTEXT = 94_848, 158.21, 140
 
 
 @dataclass(frozen=True, slots=True)
