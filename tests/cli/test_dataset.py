@@ -92,18 +92,18 @@ def test_finetune_strict_stops_before_it_trains(run_cli, tiny_phi3, tmp_path):
 def test_strict_stops_at_leaks_conflicts_and_cuts_too(run_cli, tiny_phi3, tmp_path):
     ok = {"question": "Who opens the gate?", "answer": "me"}
     write(tmp_path / "q.jsonl", [{"id": "q", "question": "Who checks the seal of lock four?"}])
-    (tmp_path / "phi3kit.yaml").write_text("compare: {questions: q.jsonl}\n")
-    for row, said in (({**ok, "answer": "nobody"}, "2 have the prompt of another"),
-                      ({"question": "Who? " * 400, "answer": "me"}, "1 are longer than 512"),
-                      ({"question": "Who checks the seal of the lock four?", "answer": "me"},
-                       "1 are close to a held-out question")):
+    for row, said in (({"question": "Who checks the seal of the lock four?", "answer": "me"},
+                       "1 are close to a held-out question"),
+                      ({**ok, "answer": "nobody"}, "2 have the prompt of another"),
+                      ({"question": "Who? " * 400, "answer": "me"}, "1 are longer than 512")):
         write(tmp_path / "t.jsonl", [ok, row])
+        args = ("t.jsonl", "--questions", "q.jsonl", "--model", str(tiny_phi3))
+        assert run_cli("dataset", "check", *args).returncode == 0
+        assert run_cli("dataset", "check", *args, "--strict").returncode == 1
+        (tmp_path / "phi3kit.yaml").write_text("compare: {questions: q.jsonl}\n")
         done = run_cli("finetune", "--dataset", "t.jsonl", "--model", str(tiny_phi3), "--strict")
         assert done.returncode == 1 and said in done.stderr.splitlines()[-1]
         assert not list(tmp_path.rglob("adapter"))
-    args = ("t.jsonl", "--questions", "q.jsonl", "--model", str(tiny_phi3))
-    assert run_cli("dataset", "check", *args).returncode == 0
-    assert run_cli("dataset", "check", *args, "--strict").returncode == 1
 
 
 def test_control_tokens_in_the_texts_are_counted(run_cli, tiny_phi3, tmp_path):

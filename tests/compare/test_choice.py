@@ -158,15 +158,15 @@ def test_one_document_decides_nothing() -> None:
 
 
 def test_equal_options_are_chosen_seldom() -> None:
-    """Two-sided at 95%: of 20 comparisons without a difference about 1 chooses."""
+    """Two-sided at 95%: of 40 comparisons without a difference about 2 choose."""
     draw = random.Random(1)
     wrong, any_ = 0, compared(*TWO)
-    for _ in range(20):
+    for _ in range(40):
         rows = [answers(arm, [draw.random() for _ in range(20)], per_document=2)
                 for arm in ("base", "rag")]
         again = dataclasses.replace(any_, rows=(*rows[0], *rows[1]))
         wrong += choose(again, {"quality": 2, "cost": 1}).chosen is not None
-    assert wrong <= 3
+    assert wrong <= 6
 
 
 def test_what_was_not_measured_is_left_out_and_said() -> None:

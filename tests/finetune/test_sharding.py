@@ -61,8 +61,7 @@ def same_result(project: Path, alone: Any, shared: subprocess.CompletedProcess[s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="torchrun's rendezvous needs libuv there")
-@pytest.mark.parametrize("way", ["loftq-checkpointing", pytest.param(
-    "qdora", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", WAYS)
 def test_a_shared_base_gives_the_result_of_one_process(
     project: Path, facts: Path, learner: Path, way: str,
 ) -> None:

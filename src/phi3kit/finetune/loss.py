@@ -6,6 +6,7 @@ from typing import Any
 
 from phi3kit.dataset.encode import IGNORED
 from phi3kit.finetune.head import is_frozen, summed_loss
+from phi3kit.models.causal import causal_of
 
 
 def answer_loss(model: Any, input_ids: Any, labels: Any, *, plain_head: bool = True) -> Any:
@@ -56,8 +57,3 @@ def has_plain_head(model: Any) -> bool:
             return bool(torch.allclose(causal.get_output_embeddings()(seen[0]), whole))
     finally:
         hook.remove()
-
-
-def causal_of(model: Any) -> Any:
-    """The causal language model itself, when an adapter may be around it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import ModelError
-from phi3kit.finetune.loss import causal_of
+from phi3kit.models.causal import causal_of
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.finetune.fused import is_shared_out
-from phi3kit.finetune.loss import causal_of
 from phi3kit.finetune.processes import Processes
+from phi3kit.models.causal import causal_of
 from phi3kit.progress import note
 
 if TYPE_CHECKING:

@@ -19,9 +19,10 @@ from phi3kit.files import flush
 from phi3kit.finetune import checkpoints, metrics, sharding, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
-from phi3kit.finetune.loss import answer_loss, causal_of, has_plain_head
+from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.packing import positioned
 from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.models.causal import causal_of
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded

@@ -11,6 +11,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from phi3kit.models.causal import causal_of
+
 # What some models hand to attention beyond the mask, and plain products do not know.
 BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "cache")
 _NAME = "phi3kit_grouped"
@@ -39,7 +41,7 @@ def in_place_of_torch(model: Any, name: str, attend: Callable[..., tuple[Any, No
     Args:
         mask: makes what `attend` gets as its mask; one of transformers' own.
     """
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = causal_of(model)
     if (next(model.parameters()).device.type != "cpu"
             or causal.config._attn_implementation != "sdpa"
             or getattr(causal.config, "alibi", False)):  # Falcon's own would add it twice

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+from phi3kit.models.causal import causal_of
+
 # Of one layer: keys and values, [rows, heads, tokens, size] each.
 Pair = tuple[Any, Any]
 
@@ -25,7 +27,7 @@ def longest(model: Any) -> int:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = causal_of(model)
     config = causal.config
     if causal.base_model is causal or not {
             *inspect.signature(causal.base_model.forward).parameters} >= _TOLD:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from phi3kit.models.causal import causal_of
 from phi3kit.models.kv_cache import Pair, held
 
 # A pass through the model costs about what so many tokens more in another pass would.
@@ -142,8 +143,8 @@ class _Sheet:
     """Where the keys and values of a batch are put together."""
 
     def __init__(self, model: Any, prompts: Sequence[Sequence[int]]) -> None:
-        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self._inner = causal.base_model  # without the output layer: nothing is asked of it yet
+        # Without the output layer: nothing is asked of it yet.
+        self._inner = causal_of(model).base_model
         self._prompts = prompts
         self._columns = max(map(len, prompts)) - 1
         self._offsets = [self._columns + 1 - len(prompt) for prompt in prompts]
