@@ -15,14 +15,14 @@ _SHORTEST, _LONGEST = 20, 420  # words of an excerpt: some 40 to 700 tokens of a
 def examples(count: int, seed: int) -> list[dict[str, Any]]:
     """{"messages": [system, user, assistant]}, lengths drawn evenly on a logarithmic scale."""
     rng = random.Random(seed)
-    texts = [path.read_text(encoding="utf-8").split()
-             for path in sorted((ROOT / "data" / "documents").rglob("*.md"))]
+    # End to end: a document alone is shorter than the longest excerpts.
+    words = [word for path in sorted((ROOT / "data" / "documents").rglob("*.md"))
+             for word in path.read_text(encoding="utf-8").split()]
     found = []
     for number in range(count):
-        text = texts[rng.randrange(len(texts))]
-        length = min(len(text), round(_SHORTEST * (_LONGEST / _SHORTEST) ** rng.random()))
-        start = rng.randrange(len(text) - length + 1)
-        excerpt = text[start:start + length]
+        length = round(_SHORTEST * (_LONGEST / _SHORTEST) ** rng.random())
+        start = rng.randrange(len(words) - length + 1)
+        excerpt = words[start:start + length]
         at = rng.randrange(max(1, length - 8))
         answer = excerpt[at:at + rng.randint(6, 40)]
         found.append({"messages": [

@@ -1,9 +1,13 @@
-"""Attention over short rows on a CPU, in plain matrix products.
+"""Attention over rows of a training on a CPU, in plain matrix products, each row by itself.
 
 torch's own kernel for CPUs splits the work by row and head, and its backward pays a set-up for
-each: at 16 rows of 32 tokens it takes 8 times as long as the products below, at 4 rows of 128
-2.5 times, at one of 512 as long. It also repeats the keys and values of grouped heads, which the
-products need not.
+each: on one core it takes 4 times as long as the products below for rows of 128 to 512 tokens, 2.5
+times for one of 1,024. It also repeats the keys and values of grouped heads, which the products
+need not. They go by blocks of queries, each with the keys up to its end, so that little of what
+the mask would throw away is computed.
+
+Rows that are laid end to end are told apart by their positions, which begin anew in each. So no
+mask over all of them is made, and nothing is computed between one row and another.
 """
 
 from __future__ import annotations
@@ -17,23 +21,62 @@ from phi3kit.models.attention import BEYOND, in_place_of_torch
 
 _NAME = "phi3kit_short_rows"
 # Longer rows take torch's kernel: the weights that are kept for the backward grow with the
-# square of the length, 2 bytes each per head, and the gain is gone.
-LONGEST = 384
+# square of the length, a byte each per head.
+LONGEST = 1024
+_BLOCK = 128  # queries
 
 
 @contextlib.contextmanager
 def short_rows(model: Any) -> Iterator[None]:
     """Let `model` attend in this way, where it can: on a CPU, in place of torch's kernel."""
-    from transformers.masking_utils import sdpa_mask
-
-    with in_place_of_torch(model, _NAME, _attend, sdpa_mask):
+    with in_place_of_torch(model, _NAME, _attend, _mask_between):
         yield
 
 
+def _mask_between(**asked: Any) -> Any:
+    """transformers' mask for `_attend`: None where a row may look at all of it that came before.
+
+    Also where rows are laid end to end, which `_attend` sees by itself.
+    """
+    from transformers.masking_utils import sdpa_mask
+
+    plain = (asked["q_length"] == asked["kv_length"] and asked.get("attention_mask") is None
+             and asked.get("local_size") is None and not asked.get("use_vmap"))
+    return None if plain else sdpa_mask(**asked)
+
+
+def lengths_of(position_ids: Any | None, length: int) -> list[int]:
+    """Tokens of each row of those that are laid end to end in one, by where positions begin.
+
+    Args:
+        position_ids: int64[1, length]; None, and more than one row, are not laid end to end.
+    """
+    if position_ids is None or tuple(position_ids.shape) != (1, length):
+        return [length]
+    starts = (position_ids[0, 1:] == 0).nonzero()[:, 0].tolist()
+    ends = [*(at + 1 for at in starts), length]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
 def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
-            dropout: float = 0.0, scaling: float | None = None, is_causal: bool | None = None,
-            **others: Any) -> tuple[Any, None]:
+            position_ids: Any | None = None, **others: Any) -> tuple[Any, None]:
     """transformers' interface: query [rows, heads, length, size] to [rows, length, heads, size]."""
+    import torch
+
+    length = query.shape[2]
+    lengths = [length]
+    if attention_mask is None and query.shape[0] == 1 and key.shape[2] == length:
+        lengths = lengths_of(position_ids, length)
+    if len(lengths) == 1:
+        return _row(module, query, key, value, attention_mask, **others), None
+    rows = zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True)
+    return torch.cat([_row(module, q, k, v, None, **others) for q, k, v in rows], dim=1), None
+
+
+def _row(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
+         dropout: float = 0.0, scaling: float | None = None, is_causal: bool | None = None,
+         **others: Any) -> Any:
+    """As `_attend`, for rows of one length."""
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     plain = (attention_mask is None and causal and not dropout
              and query.shape[2] == key.shape[2] <= LONGEST
@@ -41,22 +84,25 @@ def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
     if not plain:
         from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-        found: tuple[Any, None] = sdpa_attention_forward(
+        return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling,
-            is_causal=is_causal, **others)
-        return found
+            is_causal=is_causal, **others)[0]
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     out = _product().apply(query, key, value, scale)
-    return out.transpose(1, 2).contiguous(), None
+    return out.transpose(1, 2).contiguous()
 
 
-@functools.lru_cache(maxsize=16)
-def _mask(length: int, groups: int, dtype: Any) -> Any:
-    """[1, groups * length, length]: 0 where a token may look, -inf at those behind it."""
+@functools.lru_cache(maxsize=64)
+def _mask(new: int, seen: int, groups: int, dtype: Any) -> Any:
+    """[1, groups * new, seen]: 0 where one of the last `new` tokens may look, else -inf."""
     import torch
 
-    full = torch.full((length, length), float("-inf"), dtype=dtype)
-    return full.triu(1).repeat(groups, 1).unsqueeze(0)
+    full = torch.full((new, seen), float("-inf"), dtype=dtype)
+    return full.triu(seen - new + 1).repeat(groups, 1).unsqueeze(0)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    return [(at, min(length, at + _BLOCK)) for at in range(0, length, _BLOCK)]
 
 
 @functools.cache
@@ -69,35 +115,48 @@ def _product() -> Any:
 
         The query heads that share a key head are stacked into one product. With G the
         gradient of O: dV = PᵀG, dP = G Vᵀ, dS from softmax, dQ = s dS K, dK = s dSᵀQ, which
-        sums over the stack.
+        sums over the stack, and over the blocks in float32.
         """
 
         @staticmethod
         def forward(ctx: Any, query: Any, key: Any, value: Any, scale: float) -> Any:
             rows, heads, length, size = query.shape
             shared = key.shape[1]
-            groups = heads // shared
-            q = query.reshape(rows * shared, groups * length, size)
             k = key.reshape(rows * shared, length, size)
             v = value.reshape(rows * shared, length, value.shape[-1])
-            scores = torch.baddbmm(_mask(length, groups, q.dtype), q, k.transpose(1, 2),
-                                   alpha=scale)
-            weights = torch.softmax(scores, dim=-1)
-            ctx.save_for_backward(q, k, v, weights)
+            out = query.new_empty(rows, heads, length, v.shape[-1])
+            kept = []
+            for at, end in _blocks(length):
+                q = query[:, :, at:end].reshape(rows * shared, -1, size)
+                mask = _mask(end - at, end, heads // shared, q.dtype)
+                weights = torch.softmax(
+                    torch.baddbmm(mask, q, k[:, :end].transpose(1, 2), alpha=scale), dim=-1)
+                out[:, :, at:end] = torch.bmm(weights, v[:, :end]).view(
+                    rows, heads, end - at, -1)
+                kept += [q, weights]
+            ctx.save_for_backward(k, v, *kept)
             ctx.scale = scale
             ctx.shapes = query.shape, key.shape, value.shape
-            return torch.bmm(weights, v).view(rows, heads, length, v.shape[-1])
+            return out
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            q, k, v, weights = ctx.saved_tensors
+            k, v, *kept = ctx.saved_tensors
             of_query, of_key, of_value = ctx.shapes
-            g = grads[0].reshape(q.shape[0], q.shape[1], v.shape[-1])
-            to_weights = torch.bmm(g, v.transpose(1, 2))
-            to_scores = torch.ops.aten._softmax_backward_data(
-                to_weights, weights, -1, weights.dtype)
-            return (torch.bmm(to_scores, k).mul_(ctx.scale).view(of_query),
-                    torch.bmm(to_scores.transpose(1, 2), q).mul_(ctx.scale).view(of_key),
-                    torch.bmm(weights.transpose(1, 2), g).view(of_value), None)
+            to_query = grads[0].new_empty(of_query)
+            to_key, to_value = (torch.zeros_like(t, dtype=torch.promote_types(
+                t.dtype, torch.float32)) for t in (k, v))
+            for number, (at, end) in enumerate(_blocks(of_query[2])):
+                q, weights = kept[2 * number:2 * number + 2]
+                g = grads[0][:, :, at:end].reshape(*q.shape[:2], -1)
+                to_weights = torch.bmm(g, v[:, :end].transpose(1, 2))
+                to_scores = torch.ops.aten._softmax_backward_data(
+                    to_weights, weights, -1, weights.dtype)
+                to_query[:, :, at:end] = torch.bmm(to_scores, k[:, :end]).mul_(ctx.scale).view(
+                    *of_query[:2], end - at, -1)
+                to_key[:, :end] += torch.bmm(to_scores.transpose(1, 2), q)
+                to_value[:, :end] += torch.bmm(weights.transpose(1, 2), g)
+            return (to_query, to_key.mul_(ctx.scale).to(k.dtype).view(of_key),
+                    to_value.to(v.dtype).view(of_value), None)
 
     return CausalAttention

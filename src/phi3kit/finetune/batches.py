@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from phi3kit.dataset.encode import IGNORED, Encoded
-from phi3kit.finetune.packing import packs
+from phi3kit.finetune.packing import balanced, packs
 
 # Widths are multiples of it: a CPU's matrix library sets itself up anew for each shape that it
 # has not met, which costs more than the padding (8 % of an epoch over rows of 40 to 700 tokens).
@@ -39,6 +39,35 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
+def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
+                packed: bool = False) -> list[list[int]]:
+    """The micro-batches of an optimizer step, shared out over processes and lanes.
+
+    Args:
+        widths: tokens of each row, as it is computed.
+        budget: tokens of a micro-batch, at most, with all cores of a process on it.
+        room: the same for one that is computed beside others (see `lanes`); longer rows go
+            by themselves.
+        workers: that compute a micro-batch each at the same time.
+
+    Returns:
+        Indices of the rows; groups of longer rows come first.
+    """
+    most = -(-sum(widths) // workers)  # small enough that there is one for each
+    long = [at for at, width in enumerate(widths) if width > room]
+    short = [at for at, width in enumerate(widths) if width <= room]
+
+    def grouped(part: list[int], tokens: int) -> list[list[int]]:
+        lengths = [widths[at] for at in part]
+        if packed:
+            found = packs(lengths, tokens) if workers == 1 else balanced(lengths, tokens, workers)
+        else:
+            found = micro_batches(lengths, tokens if workers == 1 else min(tokens, most))
+        return [[part[at] for at in group] for group in found]
+
+    return [*grouped(long, budget), *grouped(short, room)]
+
+
 class Collator:
     """Rows of one optimizer step to its micro-batches.
 
@@ -51,10 +80,11 @@ class Collator:
     """
 
     def __init__(self, pad_id: int, budget: int, processes: int = 1, *,
-                 packed: bool = False) -> None:
+                 packed: bool = False, lanes: int = 1, room: int | None = None) -> None:
         self._pad_id = pad_id
         self._budget = budget
-        self._processes = processes
+        self._workers = processes * lanes
+        self._room = budget if room is None else room
         self._packed = packed
 
     def __call__(self, rows: Sequence[Encoded]) -> dict[str, Any]:
@@ -81,15 +111,13 @@ class Collator:
 
         widths = [len(row.input_ids) if self._packed else padded_width(len(row.input_ids))
                   for row in rows]
-        budget = self._budget
-        if self._processes > 1:  # small enough that there is one for each
-            budget = min(budget, -(-sum(widths) // self._processes))
+        groups = step_groups(widths, self._budget, room=self._room, workers=self._workers,
+                             packed=self._packed)
         if self._packed:
-            micro = [end_to_end(group) for group in packs(widths, budget)]
+            micro = [end_to_end(group) for group in groups]
         else:
             micro = [{"input_ids": padded(group, "input_ids", self._pad_id),
-                      "labels": padded(group, "labels", IGNORED)}
-                     for group in micro_batches(widths, budget)]
+                      "labels": padded(group, "labels", IGNORED)} for group in groups]
         return {
             "micro": micro,
             "tokens": sum(len(row.input_ids) for row in rows),

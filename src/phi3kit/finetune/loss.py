@@ -9,7 +9,8 @@ from phi3kit.finetune.head import is_frozen, summed_loss
 from phi3kit.models.causal import causal_of
 
 
-def answer_loss(model: Any, input_ids: Any, labels: Any, *, plain_head: bool = True) -> Any:
+def answer_loss(model: Any, input_ids: Any, labels: Any, position_ids: Any | None = None, *,
+                plain_head: bool = True) -> Any:
     """Summed cross entropy of the trained tokens, in float32.
 
     The output layer, [tokens, hidden] x [hidden, vocabulary] and with a vocabulary of tens
@@ -18,20 +19,24 @@ def answer_loss(model: Any, input_ids: Any, labels: Any, *, plain_head: bool = T
     Args:
         model: a causal language model, with or without a LoRA adapter.
         input_ids, labels: int64[rows, width]; a label is predicted by the position before it.
+        position_ids: int64[rows, width], where examples are laid end to end.
         plain_head: see `has_plain_head`; without one, all logits come from the model itself.
     """
     import torch
 
     wanted = labels[:, 1:] != IGNORED
+    given = {"input_ids": input_ids, "use_cache": False}
+    if position_ids is not None:
+        given["position_ids"] = position_ids
     if plain_head:
         causal = causal_of(model)
-        hidden = causal.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+        hidden = causal.base_model(**given).last_hidden_state
         head, hidden = causal.get_output_embeddings(), hidden[:, :-1][wanted]
         if is_frozen(head):
             return summed_loss(head, hidden, labels[:, 1:][wanted])
         logits = head(hidden)
     else:
-        logits = model(input_ids=input_ids, use_cache=False).logits[:, :-1][wanted]
+        logits = model(**given).logits[:, :-1][wanted]
     return torch.nn.functional.cross_entropy(
         logits.float(), labels[:, 1:][wanted], reduction="sum")
 

@@ -8,15 +8,16 @@ tried out on the very model before anything is trained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import ModelError
-from phi3kit.models.causal import causal_of
+from phi3kit.models.kv_cache import longest
 
 if TYPE_CHECKING:
+    from phi3kit.dataset.encode import Encoded
     from phi3kit.models.loading import Loaded
+    from phi3kit.settings import FinetuneSettings
 
 _PROBE = 24  # tokens of each of the two examples that are tried out
 # Between an example alone and behind another one, in relation to its logits: far above what
@@ -52,19 +53,56 @@ def packs(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return [groups[at] for at in order]
 
 
-@contextmanager
-def positioned(model: Any, position_ids: Any | None) -> Iterator[None]:
-    """Let the decoder of `model` count positions so; as it does itself where they are None."""
-    if position_ids is None:
-        yield
-        return
-    hook = causal_of(model).base_model.register_forward_pre_hook(
-        lambda module, args, kwargs: (args, {**kwargs, "position_ids": position_ids}),
-        with_kwargs=True)
+def balanced(lengths: Sequence[int], budget: int, workers: int) -> list[list[int]]:
+    """Rows in groups that take about as long, laid end to end: as many for each worker.
+
+    The longest first, each into the group with the fewest tokens so far (Graham 1969).
+
+    Args:
+        lengths: tokens of each row.
+        budget: tokens of a group, at most, but for a single row.
+        workers: that compute a group each at the same time.
+
+    Returns:
+        Indices of the rows, the fullest groups first.
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    count = workers * max(1, -(-sum(lengths) // (workers * budget)))
+    while True:
+        groups: list[list[int]] = [[] for _ in range(count)]
+        tokens = [0] * count
+        for index in order:
+            place = tokens.index(min(tokens))
+            groups[place].append(index)
+            tokens[place] += lengths[index]
+        if all(total <= budget or len(group) == 1
+               for total, group in zip(tokens, groups, strict=True)):
+            break
+        count += workers
+    full = sorted((at for at in range(count) if groups[at]), key=lambda at: (-tokens[at], at))
+    return [groups[at] for at in full]
+
+
+def is_laid_out(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings) -> bool:
+    """Whether examples are trained end to end: asked for, or without cost.
+
+    On a CPU, where attention goes by rows anyway (see `attention`), it saves the padding, if the
+    model is one whose examples do not see each other then, however long they are.
+
+    Raises:
+        ModelError: it is asked for, and cannot be.
+    """
+    if settings.packing:
+        refuse_if_seen(loaded)
+        return True
+    if (loaded.device != "cpu" or settings.dropout
+            or max(len(row.input_ids) for row in rows) > longest(loaded.model)):
+        return False
     try:
-        yield
-    finally:
-        hook.remove()
+        refuse_if_seen(loaded)
+    except ModelError:
+        return False
+    return True
 
 
 def refuse_if_seen(loaded: Loaded) -> None:
@@ -91,8 +129,8 @@ def refuse_if_seen(loaded: Loaded) -> None:
         # The same dropout each time. Not in evaluation mode, for on a CPU bitsandbytes then
         # repacks 4-bit weights for good.
         torch.manual_seed(0)
-        with torch.no_grad(), positioned(model, positions):
-            return model(input_ids=ids, use_cache=False).logits.float()
+        with torch.no_grad():
+            return model(input_ids=ids, position_ids=positions, use_cache=False).logits.float()
 
     devices = [torch.cuda.current_device()] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.finetune import checkpoints, fused, methods, metrics
 from phi3kit.finetune.attention import short_rows
-from phi3kit.finetune.packing import refuse_if_seen
+from phi3kit.finetune.packing import is_laid_out
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
 from phi3kit.progress import bar, note
@@ -65,23 +65,22 @@ class Session:
             fused.fuse(self._loaded.model)
         try:
             with short_rows(self._loaded.model):
-                if self._settings.packing:
-                    refuse_if_seen(self._loaded)
+                packed = is_laid_out(self._loaded, self._rows, self._settings)
                 with bar("training", total) as advance:
                     advance(done)
-                    self._run_trainer(start, advance)
+                    self._run_trainer(start, advance, packed=packed)
         finally:
             keep_activations(self._loaded.model)
             fused.unfuse(self._loaded.model)
 
-    def _run_trainer(self, start: Path | None, advance: Any) -> None:
+    def _run_trainer(self, start: Path | None, advance: Any, *, packed: bool) -> None:
         def on_step(line: dict[str, Any]) -> None:
             speed = line["tokens"] / max(line["seconds"], 1e-9)
             memory = _peak_memory(self._loaded.device) / 2**30
             advance(1, f"loss {line['loss']:.3f}, {speed:,.0f} tokens/s, {memory:.1f} GiB")
 
         trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step,
-                               self._team)
+                               self._team, packed=packed)
         with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():

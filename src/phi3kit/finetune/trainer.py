@@ -19,8 +19,8 @@ from phi3kit.files import flush
 from phi3kit.finetune import checkpoints, metrics, sharding, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
+from phi3kit.finetune.lanes import Lanes, lanes_for, room_of
 from phi3kit.finetune.loss import answer_loss, has_plain_head
-from phi3kit.finetune.packing import positioned
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.models.causal import causal_of
 
@@ -35,7 +35,8 @@ OnStep = Callable[[dict[str, Any]], None]
 
 
 def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, on_step: OnStep, team: Processes = ALONE) -> Any:
+                 run: Path, on_step: OnStep, team: Processes = ALONE, *,
+                 packed: bool = False) -> Any:
     """A Trainer for `rows`; `train(resume_from_checkpoint=checkpoints.newest(run))` runs it.
 
     Args:
@@ -44,6 +45,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         on_step: told of each optimizer step, after it: step, loss (mean over the step's
             trained tokens), learning_rate, tokens (real ones), trained, seconds.
         team: the processes that train together; each gets every batch and takes its share.
+        packed: examples are laid end to end, see `packing`.
 
     Raises:
         ModelError: checkpointing is asked for and the model's code has none.
@@ -55,8 +57,10 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
                          mend="Use --no-checkpointing")
 
     pad = loaded.tokenizer.pad_token_id
-    collator = Collator(0 if pad is None else pad, settings.micro_batch_tokens, team.size,
-                        packed=settings.packing)
+    budget, lanes = settings.micro_batch_tokens, lanes_for(loaded, settings)
+    room = room_of(loaded.model, budget, lanes)
+    collator = Collator(0 if pad is None else pad, budget, team.size, packed=packed, lanes=lanes,
+                        room=room)
     trainer = _trainer_class()(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
         train_dataset=_as_dataset(rows),
@@ -68,6 +72,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.run, trainer.on_step, trainer.team = run, on_step, team
     trainer.sharded = sharding.wanted(settings, team)
     trainer.plain_head = has_plain_head(loaded.model)
+    trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
     return trainer
 
 
@@ -176,6 +181,7 @@ def _trainer_class() -> Any:
         plain_head: bool
         team: Processes
         sharded: bool
+        lanes: Lanes | None
         _began: float | None = None
         _spent: dict[str, int]
         _staging: str | None = None
@@ -192,18 +198,26 @@ def _trainer_class() -> Any:
             if self.team.size > 1:  # dropout: another mask in each process, the same when resumed
                 torch.manual_seed(hash((self.args.seed, self.state.global_step, self.team.rank)))
             self._spent = {"tokens": int(inputs["tokens"]), "trained": int(inputs["trained"])}
-            total = torch.zeros((), device=self.args.device)
-            for micro in self.team.share(inputs["micro"], even=self.sharded):
-                tensors = self._prepare_input(micro)
-                positions = tensors.pop("position_ids", None)
-                with self.compute_loss_context_manager(), positioned(model, positions):
-                    loss = answer_loss(model, **tensors,
-                                       plain_head=self.plain_head) / inputs["trained"]
-                self.accelerator.backward(loss)
-                total += loss.detach()
+            mine = self.team.share(inputs["micro"], even=self.sharded)
+            loss_of = functools.partial(self._loss_of, model, trained=inputs["trained"])
+            if self.lanes is None:
+                total = torch.zeros((), device=self.args.device)
+                for micro in mine:
+                    loss = loss_of(micro)
+                    self.accelerator.backward(loss)
+                    total += loss.detach()
+            else:
+                total = self.lanes.backward(
+                    [p for p in model.parameters() if p.requires_grad], mine, loss_of)
             total = self.team.add_up(model.parameters(), total)
             self._stop_unless_finite(float(total), "loss")
             return total
+
+        def _loss_of(self, model: Any, micro: Any, *, trained: int) -> Any:
+            """The micro-batch's part of the step's mean loss."""
+            tensors = self._prepare_input(micro)
+            with self.compute_loss_context_manager():
+                return answer_loss(model, **tensors, plain_head=self.plain_head) / trained
 
         def get_train_dataloader(self) -> Any:
             """Every process sees each batch whole: what is shared out are micro-batches."""
