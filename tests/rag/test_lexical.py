@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
+import bm25s
 import pytest
 
 from phi3kit.rag.fusion import reciprocal_rank_fusion
@@ -35,6 +37,41 @@ def test_nothing_shared_finds_nothing():
 def test_empty_collections_and_no_questions():
     assert build_index([]).search(["seal"], 3) == [[]]
     assert build_index(SHELF).search([], 3) == []
+
+
+def brute_force(index: bm25s.BM25, question: str, depth: int, only: set[int]) -> list[int]:
+    """What bm25s finds when all passages are asked for; the lower number first where equal."""
+    if not question:
+        return []
+    total = index.scores["num_docs"]
+    found, scores = index.retrieve([question.split()], k=total, show_progress=False)
+    ranked = sorted(zip(found[0].tolist(), scores[0].tolist(), strict=True),
+                    key=lambda one: (-one[1], one[0]))
+    return [at for at, score in ranked if score > 0 and at in only][:depth]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_found_is_what_bm25s_finds_and_equal_scores_stand_in_the_order_of_places(seed):
+    rng = random.Random(seed)
+    words = [f"w{at}" for at in range(rng.choice((3, 12, 60)))]
+    longest = rng.choice((2, 9))  # the shorter the texts, the more of their scores are equal
+    texts = [" ".join(rng.choices(words, k=rng.randint(1, longest)))
+             for _ in range(rng.choice((1, 7, 90)))]
+    theirs = bm25s.BM25(method="lucene")
+    theirs.index(bm25s.tokenize(texts, token_pattern=r"\w+", stopwords=[], show_progress=False),
+                 show_progress=False)
+    shelf = [Passage(str(rng.random()), text, "a.md", at, at + 1) for at, text in enumerate(texts)]
+    ours = build_index(rng.sample(shelf, len(shelf)))
+    questions = [" ".join(rng.choices([*words, "unknown"], k=rng.randint(0, 6)))
+                 for _ in range(25)]
+    every, some = set(range(len(texts))), {at for at in range(len(texts)) if rng.random() < 0.5}
+    for depth in (1, 5, 200):
+        assert ours.search(questions, depth) == [
+            [shelf[at].id for at in brute_force(theirs, question, depth, every)]
+            for question in questions]
+        assert ours.search(questions, depth, {shelf[at].id for at in some}) == [
+            [shelf[at].id for at in brute_force(theirs, question, depth, some)]
+            for question in questions]
 
 
 def test_the_index_is_kept_and_read_again(tmp_path: Path):

@@ -81,12 +81,17 @@ class Store:
                 ids=None if only is None else list(only),
                 include=["documents", "metadatas", "distances"])
         return [
-            # Rounding may leave a distance just outside of 0 to 2.
-            [passage_of(id_, text, meta, min(1.0, max(-1.0, 1.0 - distance)))
+            [passage_of(id_, text, meta, _similarity(distance))
              for id_, text, meta, distance in zip(*row, strict=True)]
             for row in zip(found["ids"], found["documents"], found["metadatas"],
                            found["distances"], strict=True)
         ]
+
+    def nearest(self, vectors: np.ndarray, k: int,
+                only: Sequence[str] | None = None) -> list[dict[str, float]]:
+        """As `query`, but IDs with their similarities alone, in half of its time."""
+        return [{id_: _similarity(distance) for id_, distance in found}
+                for found in self.nearest_ids(vectors, k, only)]
 
     def fetch(self, ids: Sequence[str]) -> dict[str, tuple[Passage, np.ndarray]]:
         """Passages by ID, each with its vector, float32 [dimension]; unknown IDs are absent."""
@@ -195,11 +200,13 @@ class Store:
                                             limit=_VECTORS, offset=number * _VECTORS)
             yield _rows(page), np.asarray(page["embeddings"], dtype=np.float32)
 
-    def nearest_ids(self, vectors: np.ndarray, k: int) -> list[list[tuple[str, float]]]:
+    def nearest_ids(self, vectors: np.ndarray, k: int,
+                    only: Sequence[str] | None = None) -> list[list[tuple[str, float]]]:
         """IDs and cosine distances of the `k` nearest of each vector, the nearest first."""
         with explained(self._where):
-            found = self._collection.query(query_embeddings=vectors, n_results=k,
-                                           include=["distances"])
+            found = self._collection.query(
+                query_embeddings=vectors, n_results=k, ids=None if only is None else list(only),
+                include=["distances"])
         return [list(zip(ids, distances, strict=True)) for ids, distances
                 in zip(found["ids"], found["distances"], strict=True)]
 
@@ -373,6 +380,11 @@ def _let_go(path: str) -> None:
 
     if path not in SharedSystemClient._identifier_to_refcount:
         SharedSystemClient._identifier_to_system.pop(path, None)
+
+
+def _similarity(distance: float) -> float:
+    """The cosine similarity; rounding may leave a distance just outside of 0 to 2."""
+    return min(1.0, max(-1.0, 1.0 - distance))
 
 
 def _whole(metadata: dict[str, Any]) -> dict[str, Any]:

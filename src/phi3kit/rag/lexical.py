@@ -8,21 +8,17 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from phi3kit.files import write_json
 from phi3kit.progress import bar
 from phi3kit.records import Passage
 
-if TYPE_CHECKING:
-    import numpy as np
-    from bm25s.tokenization import Tokenized
-
 # No stop words and no stemmer: both are a language's own, and on the sample data either
 # loses (nDCG@10 0.865 and 0.886 against 0.889). Single characters count: "type B", "step 3".
 _TOKEN = r"(?u)\w+"
 # Raise it when the same passages give another index.
-_VERSION = 1
+_VERSION = 2
 
 
 class LexicalIndex:
@@ -40,27 +36,35 @@ class LexicalIndex:
                only: Collection[str] | None = None) -> list[list[str]]:
         """IDs of the passages that share words with each question, best first.
 
+        Equal scores are ordered by where the passages stand (source, start).
+
         Args:
             depth: at most this many each.
             only: IDs of the passages to choose from; None: all.
         """
-        if not questions or not self.ids:
+        if not self.ids:
             return [[] for _ in questions]
-        found, scores = self._index.retrieve(
-            _tokens(questions), k=min(depth, len(self.ids)), show_progress=False, n_threads=1,
-            weight_mask=self._mask(only))
-        return [[self.ids[at] for at, score in zip(row, values, strict=True) if score > 0]
-                for row, values in zip(found.tolist(), scores.tolist(), strict=True)]
+        return [self._best(words, depth, only) for words in _tokens(questions, ids=False)]
 
-    def _mask(self, only: Collection[str] | None) -> np.ndarray | None:
-        """1 for each passage that may be found, else 0: float32 [number of passages]."""
-        if only is None:
-            return None
+    def _best(self, words: list[str], depth: int, only: Collection[str] | None) -> list[str]:
+        """The scores are bm25s'; its own choice among them is not used.
+
+        That goes over all passages, few of which share a word with the question, and orders
+        equal scores as the instruction set of the CPU has it.
+        """
         import numpy as np
 
-        mask: np.ndarray = np.fromiter((id_ in only for id_ in self.ids), dtype=np.float32,
-                                       count=len(self.ids))
-        return mask
+        if not words:
+            return []
+        scores = self._index.get_scores(words)
+        found = np.flatnonzero(scores > 0)
+        if only is not None:
+            found = found[[self.ids[at] in only for at in found.tolist()]]
+        if len(found) > depth:
+            least = np.partition(scores[found], -depth)[-depth]
+            found = found[scores[found] >= least]
+        best = found[np.argsort(-scores[found], kind="stable")][:depth]
+        return [self.ids[at] for at in best.tolist()]
 
     def save(self, folder: Path, key: str) -> None:
         """Write the index, whole or not at all; another one in `folder` is replaced."""
@@ -76,14 +80,15 @@ class LexicalIndex:
 
 
 def build_index(passages: Iterable[Passage]) -> LexicalIndex:
-    """Index passages with the headings that they stand under."""
+    """Index passages with the headings that they stand under, in the order of their places."""
     import bm25s
 
-    held = list(passages)
+    held = sorted(passages, key=lambda p: (p.source, p.start, p.id))
     index = bm25s.BM25(method="lucene")
     if held:
         with bar("indexing words", len(held)) as advance:
-            index.index(_tokens([f"{p.heading}\n{p.text}" for p in held]), show_progress=False)
+            index.index(_tokens([f"{p.heading}\n{p.text}" for p in held], ids=True),
+                        show_progress=False)
             advance(len(held))
     return LexicalIndex(index, [p.id for p in held])
 
@@ -123,9 +128,9 @@ def _load(folder: Path, key: str) -> LexicalIndex | None:
         return None
 
 
-def _tokens(texts: Sequence[str]) -> Tokenized:
+def _tokens(texts: Sequence[str], *, ids: bool) -> Any:
+    """The words of each text: numbers with their vocabulary (`ids`), or strings."""
     import bm25s
 
-    found: Tokenized = bm25s.tokenize(list(texts), token_pattern=_TOKEN, stopwords=[],
-                                      show_progress=False)
-    return found
+    return bm25s.tokenize(list(texts), token_pattern=_TOKEN, stopwords=[], show_progress=False,
+                          return_ids=ids)

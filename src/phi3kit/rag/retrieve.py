@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from phi3kit.errors import StoreError
 from phi3kit.progress import note
 from phi3kit.rag.filters import Filters, read_filters
-from phi3kit.rag.fusion import head_first
+from phi3kit.rag.joined import FUSED, first, wording
 from phi3kit.rag.merge import merge_neighbours
 from phi3kit.records import Passage
 from phi3kit.settings import IngestSettings
@@ -28,10 +29,6 @@ Mode = Literal["dense", "lexical", "hybrid"]
 
 # Asked for on top of `k`, so that dropping passages of equal text still leaves `k`.
 _SPARE = 4
-# Passages of each ranking that are fused first; what stands lower follows them. On the sample's
-# questions 50 lose against 10 (nDCG@10 0.81 against 0.84): what stands low in both would pass
-# what leads one of them.
-_FUSED = 10
 # Passages that a cross-encoder orders. Each costs a pass through the model at every question;
 # past the first few dozen a ranking seldom holds what was asked for.
 RERANKED = 30
@@ -127,25 +124,27 @@ class Retriever:
 
     def _with_words(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        depth = max(_FUSED, k + _SPARE)
-        near = self._nearest(vectors, depth)
+        depth = max(FUSED, k + _SPARE)
+        near = self._store.nearest(
+            vectors, depth, None if self._places is None else list(self._places))
         shared = self._sharing(questions, depth)
-        held = self._store.fetch(sorted({id_ for ids, found in zip(shared, near, strict=True)
-                                         for id_ in set(ids).difference(p.id for p in found)}))
-        ranked: list[tuple[Passage, ...]] = []
-        for at, passages in enumerate(near):
-            if not passages or (passages[0].score or 0.0) < min_similarity:
-                ranked.append(())
-                continue
-            known = {p.id: p for p in passages}
-            for id_ in shared[at]:
-                if id_ not in known and id_ in held:
-                    known[id_] = self._placed(_scored(*held[id_], vectors[at]))
-            words = [id_ for id_ in shared[at] if id_ in known]
-            order = words if self._mode == "lexical" else head_first(
-                [[p.id for p in passages], words], _FUSED)
-            ranked.append(_once([known[id_] for id_ in order], k))
-        return ranked
+        far = [max(found.values(), default=-math.inf) < min_similarity for found in near]
+        held: dict[str, tuple[Passage, np.ndarray]] = {}
+        gone: set[str] = set()
+        while True:  # what is read may show that more has to be, which is rare
+            ranked = [([], set()) if out else
+                      first(found, words, k, held, gone, fuse=self._mode == "hybrid")
+                      for found, words, out in zip(near, shared, far, strict=True)]
+            needed = set[str]().union(*(more for _, more in ranked))
+            if not needed:
+                break
+            read = self._store.fetch(sorted(needed))
+            gone |= needed.difference(read)
+            held |= {id_: (self._placed(passage), vector)
+                     for id_, (passage, vector) in read.items()}
+        return [tuple(replace(held[id_][0], score=found[id_] if id_ in found else
+                              _cosine(held[id_][1], question)) for id_ in ids)
+                for (ids, _), found, question in zip(ranked, near, vectors, strict=True)]
 
     def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
         """IDs of passages that share words with each question."""
@@ -175,16 +174,16 @@ def _passing(store: Store, filters: Filters | None) -> dict[str, Place] | None:
     return places
 
 
-def _scored(passage: Passage, vector: np.ndarray, question: np.ndarray) -> Passage:
-    """The passage with its cosine similarity; both vectors have length 1."""
-    return replace(passage, score=min(1.0, max(-1.0, float(vector @ question))))
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    """The similarity of two vectors of length 1."""
+    return min(1.0, max(-1.0, float(one @ other)))
 
 
 def _once(passages: Sequence[Passage], k: int) -> tuple[Passage, ...]:
     """The first `k`, of equal texts the first one only."""
     once: dict[str, Passage] = {}
     for passage in passages:
-        once.setdefault(" ".join(passage.text.split()), passage)
+        once.setdefault(wording(passage), passage)
     return tuple(once.values())[:k]
 
 
