@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from phi3kit import settings
@@ -22,6 +23,7 @@ from phi3kit.plan.step import Step
 from phi3kit.plan.time import train_time
 from phi3kit.records import CalibrationRow
 
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [{"question": f"What is number {n}?", "answer": f"It is {n * n}."} for n in range(8)]
 
 
@@ -138,6 +140,17 @@ def test_processes_share_the_time_and_with_sharding_the_frozen_layers(tiny_phi3:
     assert two.planned_seconds == pytest.approx(alone.planned_seconds / 2)
     # Of two layers: a quarter kept, and one gathered.
     assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 1 / 2)
+
+
+def test_the_kept_rows_hold_what_the_plan_says_now() -> None:
+    kept = json.loads((ROOT / "docs/measured/calibration.json").read_text())
+    rows = [msgspec.convert(row, CalibrationRow) for row in kept["rows"]]
+    for row in rows:
+        now = planned_anew(row, shape_of(row.model))
+        assert now.planned_bytes == row.planned_bytes
+        assert now.planned_seconds == pytest.approx(row.planned_seconds, rel=1e-4)
+        assert now.time_error == pytest.approx(row.time_error, abs=1e-4)
+    assert kept["largest_time_error"] == max((row.time_error or 0.0 for row in rows), key=abs)
 
 
 def test_changed_data_are_not_compared(trained: Path) -> None:
