@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from phi3kit.models.hardware import has_gpu
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -45,6 +47,8 @@ def test_dry_run_names_sources_and_trains_nothing(run_cli: Run, tmp_path: Path) 
     assert "3  (flag)" in lines["finetune.rank"]
     assert "true  (flag)" in lines["finetune.qlora"]
     assert "(default)" in lines["finetune.seed"]
+    assert "null  (default: 512 tokens; a CPU gains little from more)" in (
+        lines["finetune.micro_batch_tokens"]) or has_gpu()
     assert not (tmp_path / "runs").exists()
 
 

@@ -105,7 +105,8 @@ def test_several_cards_give_a_wider_range() -> None:
 def test_a_dataset_is_planned_by_its_tokens_epochs_and_the_rows_of_a_batch() -> None:
     size = DatasetSize(source="", examples=1000, tokens=100_000, longest=100, how="as given")
     settings = FinetuneSettings(epochs=3, batch_size=4, checkpointing=True)
-    found = plan_times(MINI, ["lora", "qlora"], size, settings, gpus=A100, most_tokens=2048)
+    found = plan_times(MINI, ["lora", "qlora"], size, settings, gpus=A100,
+                       most_tokens={"lora": 2048, "qlora": 2048})
     # A batch of 4 rows of 100 tokens never fills a pass of 2,048.
     by_hand = [train_time(MINI, method, tokens=300_000, context=100, gpus=A100,
                           checkpointing=True, pass_tokens=400) for method in ("lora", "qlora")]
@@ -125,7 +126,8 @@ def test_cards_together_share_the_rows_and_each_is_paid_for() -> None:
 def test_cards_that_share_a_batch_have_emptier_passes() -> None:
     size = DatasetSize(source="", examples=1000, tokens=100_000, longest=100, how="as given")
     settings = FinetuneSettings(epochs=1, batch_size=8)
-    found, = plan_times(MINI, ["qlora"], size, settings, gpus=A100, most_tokens=8192, together=4)
+    found, = plan_times(MINI, ["qlora"], size, settings, gpus=A100,
+                        most_tokens={"qlora": 8192}, together=4)
     by_hand = train_time(MINI, "qlora", tokens=100_000, context=100, gpus=A100, pass_tokens=200,
                          together=4)
     assert found == by_hand

@@ -28,7 +28,8 @@ def finetune(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per optimizer step.")] = None,
     micro_batch_tokens: Annotated[int | None, typer.Option(
-        help="Tokens that one forward pass may hold.")] = None,
+        help="Tokens that one forward pass may hold. Default: 512 on a CPU, on a CUDA card what "
+             "its free memory holds.")] = None,
     packing: Annotated[bool | None, typer.Option(
         "--packing/--no-packing", help="Examples end to end instead of padded.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest example.")] = None,
@@ -85,7 +86,11 @@ def finetune(
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
-        printed.show(resolved, "model", "ingest", "ask", "finetune", "compare", "runs")
+        from phi3kit.finetune.passes import pass_ahead
+
+        held = pass_ahead(resolved.values)
+        printed.show(resolved, "model", "ingest", "ask", "finetune", "compare", "runs", null={
+            "finetune.micro_batch_tokens": f"{held.tokens:,} tokens; {held.why}"})
         return
     from phi3kit.finetune import processes, train
 

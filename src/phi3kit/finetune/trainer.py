@@ -35,7 +35,7 @@ OnStep = Callable[[dict[str, Any]], None]
 
 
 def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, on_step: OnStep, team: Processes = ALONE) -> Any:
+                 run: Path, on_step: OnStep, team: Processes = ALONE, *, pass_tokens: int) -> Any:
     """A Trainer for `rows`; `train(resume_from_checkpoint=checkpoints.newest(run))` runs it.
 
     Args:
@@ -44,6 +44,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         on_step: told of each optimizer step, after it: step, loss (mean over the step's
             trained tokens), learning_rate, tokens (real ones), trained, seconds.
         team: the processes that train together; each gets every batch and takes its share.
+        pass_tokens: that one forward pass may hold.
 
     Raises:
         ModelError: checkpointing is asked for and the model's code has none.
@@ -55,7 +56,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
                          mend="Use --no-checkpointing")
 
     pad = loaded.tokenizer.pad_token_id
-    collator = Collator(0 if pad is None else pad, settings.micro_batch_tokens, team.size,
+    collator = Collator(0 if pad is None else pad, pass_tokens, team.size,
                         packed=settings.packing)
     trainer = _trainer_class()(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),

@@ -30,7 +30,7 @@ layers are transformers' own, where an adapter's compute in fewer passes over me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phi3kit.plan.gpus import Gpu
@@ -125,19 +125,21 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
 
 
 def plan_times(shape: Shape, methods: Iterable[Method], size: DatasetSize,
-               settings: FinetuneSettings, *, gpus: Sequence[Gpu], most_tokens: int,
+               settings: FinetuneSettings, *, gpus: Sequence[Gpu],
+               most_tokens: Mapping[Method, int],
                price: float | None = None, together: int = 1) -> list[TimePlan]:
     """Hours that `finetune` would take on a dataset, for each method.
 
     Args:
         settings: epochs, batch_size and checkpointing count.
-        most_tokens: that a forward pass may hold; one batch is never more than its rows.
+        most_tokens: that a forward pass of each method may hold; one batch is never more than
+            its rows.
         together: how many cards share the rows of a batch out.
     """
     row = max(1, round(size.tokens / size.examples))
     return [train_time(shape, method, tokens=size.tokens * settings.epochs, context=row, gpus=gpus,
                        checkpointing=settings.checkpointing, price=price, together=together,
-                       pass_tokens=min(most_tokens, row * settings.batch_size // together))
+                       pass_tokens=min(most_tokens[method], row * settings.batch_size // together))
             for method in methods]
 
 
