@@ -82,6 +82,8 @@ def test_passes_are_as_full_as_the_card_holds_and_it_says_so(
     plans = json.loads(run_cli(*args[:-1], "--json").stdout)
     assert [plan["batch"] for plan in plans] == [1, 8, 8]
     assert all(plan["total"] < 80e9 for plan in plans[1:])
+    endless = run_cli("plan", "phi-3-mini", "--method", "lora", "--gpu-memory", "inf")
+    assert "8,192 tokens in a pass of lora" in endless.stdout
     marked = run_cli(*args, "--markdown").stdout
     assert "batch 1 for full, 8 for lora" in marked
     (tmp_path / "phi3kit.yaml").write_text("finetune: {micro_batch_tokens: 2048}\n")

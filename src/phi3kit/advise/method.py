@@ -113,7 +113,7 @@ def _pass_tokens(shape: Shape, method: Method, again: bool, at_hand: AtHand,
         chosen, checkpointing=again))
     return max(chosen.max_tokens, choose_pass(
         values, method, shape, longest=chosen.max_tokens, place="cpu" if memory == 0 else "gpu",
-        memory=None if memory is None else int(memory * GB)).tokens)
+        memory=None if memory is None else memory * GB).tokens)
 
 
 def _why(fitting: Tuning, ways: Sequence[Tuning], memory: float) -> str:

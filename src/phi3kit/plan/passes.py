@@ -46,7 +46,7 @@ class Pass:
 
 
 def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longest: int,
-                place: Place, memory: int | None = None, cards: int = 1,
+                place: Place, memory: float | None = None, cards: int = 1,
                 shared: bool = False) -> Pass:
     """The tokens of a pass: those of `finetune.micro_batch_tokens`, else by the device.
 
