@@ -51,6 +51,19 @@ def test_a_model_whose_shape_the_plan_does_not_know_takes_a_row(
     assert found.tokens == 1024 and "shape is not known" in found.why
 
 
+def test_ahead_no_hub_is_asked_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, 80 * GB)
+
+    def fetched(*given: Any, **named: Any) -> Any:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    nowhere = Settings(model=ModelSettings(name="some/model-that-nobody-has"))
+    assert "shape is not known" in passes.pass_ahead(nowhere).why
+    with pytest.raises(AssertionError, match="the hub was asked"):  # when it trains, it is
+        passes.pass_here(nowhere, "cuda", 80 * GB, longest=64, processes=1)
+
+
 @pytest.mark.skipif(hardware.has_gpu(), reason="here it is there")
 def test_a_card_that_is_not_there_is_said() -> None:
     with pytest.raises(ModelError, match="no cuda device"):

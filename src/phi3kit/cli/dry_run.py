@@ -28,3 +28,14 @@ def show(resolved: Resolved, *sections: str, without: Sequence[str] = (),
         origin = f"file {resolved.file}" if source == "file" else source
         meant = f": {null[key]}" if value is None and key in null else ""
         typer.echo(f"{key:<{width}}  {json.dumps(value, ensure_ascii=False)}  ({origin}{meant})")
+
+
+def show_json(resolved: Resolved, *sections: str, **more: object) -> None:
+    """The same as JSON, `settings` with each key's value and source, and what else is found.
+
+    Args:
+        more: JSON, by name.
+    """
+    keys = {key: {"value": value, "source": source}
+            for key, value, source in resolved.items(*sections)}
+    typer.echo(json.dumps({"settings": keys, **more}, ensure_ascii=False, indent=2))

@@ -22,7 +22,6 @@ from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
-from phi3kit.finetune.preflight import preflight
 from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
@@ -223,6 +222,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     from phi3kit.finetune.session import Session
     from phi3kit.models.chat import stop_token_ids
     from phi3kit.models.hardware import free_memory, pick_device
+    from phi3kit.models.preflight import preflight
 
     own = settings.finetune
     # A retry of a failed run: the reason of the failure is past.
@@ -233,7 +233,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
     sharded = sharding.wanted(own, team)
     loaded = methods.load(settings.model, own, sharded=sharded)
-    for line in preflight(loaded, own):
+    for line in preflight(loaded, own.max_tokens):
         note(line)
     stop_ids = stop_token_ids(loaded.tokenizer, loaded.model)
     limit = min(settings.finetune.max_tokens, loaded.context)
