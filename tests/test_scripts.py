@@ -100,6 +100,20 @@ def test_a_quick_bench_of_the_plan_is_not_kept(tmp_path: Path) -> None:
     assert done.returncode == 2
 
 
+def test_kept_rows_of_the_plan_are_planned_anew_without_training() -> None:
+    bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "calibration"))
+    kept = json.loads(bench["KEPT"].read_text(encoding="utf-8"))
+    stale = json.loads(json.dumps(kept))
+    for row in stale["rows"]:
+        row["planned_seconds"], row["time_error"] = 1.0, -0.9
+    stale["largest_time_error"], stale["rows"][0]["peak_bytes"] = -0.9, 10**9
+    again = bench["replanned"](stale)
+    assert again["over_aim"] == 1 and again["largest_memory_error"] > 1
+    assert again["rows"][1:] == kept["rows"][1:]
+    assert again["largest_time_error"] == kept["largest_time_error"]
+    assert (again["date"], again["machine"]) == (kept["date"], kept["machine"])
+
+
 def test_the_bench_of_gpus_takes_what_the_plan_says_fits() -> None:
     bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "gpu"))
     budget = bench["budget"]

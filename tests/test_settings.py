@@ -33,6 +33,8 @@ def test_every_key_has_a_trade_off_and_a_source(project: Path) -> None:
     ("model:\n  nme: x\n", "phi3kit.yaml:2: unknown key 'model.nme'. Did you mean 'model.name'?"),
     ("embedder: x\n", "Did you mean 'ingest.embedder'?"),
     ("finetune:\n  rank: 0\n", "phi3kit.yaml:2: 'finetune.rank': expected a whole number >= 1"),
+    ("finetune:\n  micro_batch_tokens: 0\n", "phi3kit.yaml:2: 'finetune.micro_batch_tokens': "
+     "expected a whole number >= 1"),
     ("finetune:\n  epochs: three\n", "'finetune.epochs': expected a number, got text"),
     ("compare:\n  arms: [base, foo]\n", "phi3kit.yaml:2: 'compare.arms': there is no 'foo'. Take "
      "one of base, "),

@@ -112,6 +112,8 @@ def ask(questions: Sequence[str], settings: Settings, *, rag: bool = True) -> li
 def check_dataset(settings: Settings, *, base: bool = False) -> DatasetCheck:
     """Audit `finetune.dataset` against `compare.questions`; nothing is trained.
 
+    In its `preflight` stands what was seen of the model without its weights.
+
     Args:
         base: ask the model too which of the answers it gives already.
 

@@ -27,6 +27,7 @@ Source = Literal["default", "file", "flag"]
 
 # Bounds of values that may also be null: they stand with the number. The upper ones keep out
 # infinity.
+_Tokens = Annotated[int, Meta(ge=1)]
 _Volume = Annotated[int, Meta(ge=1, le=10**12)]
 _NotNegative = Annotated[float, Meta(ge=0.0, le=1e9)]
 _Positive = Annotated[float, Meta(gt=0.0, le=1e9)]
@@ -178,9 +179,12 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     batch_size: Annotated[int, Meta(ge=1, le=65536, description=(
         "Examples per optimizer step. It changes the result; micro_batch_tokens does "
         "not."))] = 8
-    micro_batch_tokens: Annotated[int, Meta(ge=1, description=(
-        "Tokens, padding included, that one forward pass may hold. Higher is faster until "
-        "memory ends (CPU: 512; 24 GB GPU: 8192)."))] = 512
+    micro_batch_tokens: Annotated[_Tokens | None, Meta(description=(
+        "Tokens, padding included, that one forward and backward pass may hold. null: chosen by "
+        "the device: 512 on a CPU, which gains little from more; on a CUDA card what `phi3kit "
+        "plan` counts into its free memory with room kept, up to a whole optimizer step. Higher "
+        "is faster until memory ends: set it lower where it ends, higher where the room is "
+        "yours to risk."))] = None
     packing: Annotated[bool, Meta(description=(
         "Lay the examples of a micro-batch end to end instead of padding them. Pays where lengths "
         "differ much; attention then works on the square of micro_batch_tokens. Refused for "

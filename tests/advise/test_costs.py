@@ -17,6 +17,7 @@ from phi3kit.advise.method import choose_method
 from phi3kit.advise.rules import Confidence, load_rules
 from phi3kit.advise.score import advise
 from phi3kit.plan.memory import GB, plan_memory
+from phi3kit.plan.passes import choose_pass
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import OPTIONS
 from phi3kit.settings import AskSettings, FinetuneSettings, IngestSettings, Settings
@@ -34,7 +35,12 @@ def named(found):
 def test_memory_is_the_plans() -> None:
     answers = {"model_size_b": 3.8, "gpu_memory_gb": 24}
     found = named(costs(OPTIONS, choose_method(answers, AtHand()), answers, AtHand()))
-    plan = plan_memory(shape_of("3.8B"), "lora", context=1024, rank=16)
+    # What `finetune` puts into a pass on such a card: as much as fits, with room kept.
+    held = choose_pass(Settings(), "lora", shape_of("3.8B"), longest=1024, place="gpu",
+                       memory=24 * GB)
+    plan = plan_memory(shape_of("3.8B"), "lora", context=held.tokens, rank=16)
+    assert held.tokens == 2048 and plan.total < 24 * GB
+    assert "up to 2048 tokens at once" in found["both", "memory to train"].how
     for option in ("finetune", "both"):
         cost = found[option, "memory to train"]
         assert cost.low == cost.expected == cost.high == pytest.approx(plan.total / GB)

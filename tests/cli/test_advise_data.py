@@ -106,8 +106,8 @@ def test_the_model_tells_its_size(run_cli, tmp_path) -> None:
     assert advice["measured"][0]["how"] == "from the model's shape: 3,821,079,552 weights"
     assert advice["recommendation"] == "finetune"
     memory = next(cost for cost in advice["costs"] if cost["what"] == "memory to train")
-    plan = json.loads(run_cli("plan", "--model", "phi-3-mini", "--method", "lora", "--context",
-                              "1024", "--json").stdout)
+    plan = json.loads(run_cli("plan", "--model", "phi-3-mini", "--method", "lora",
+                              "--gpu-memory", "24", "--json").stdout)
     assert memory["expected"] == pytest.approx(plan["total"] / 1e9)
     assert any("--model phi-3-mini" in command for command in advice["next"])
 

@@ -117,6 +117,25 @@ def test_control_tokens_in_the_texts_are_counted(run_cli, tiny_phi3, tmp_path):
     assert "1 hold control tokens" in trained.stderr
 
 
+def test_the_model_is_looked_at_with_the_data(run_cli, tiny_phi3, tmp_path):
+    write(tmp_path / "t.jsonl", [{"question": "Who?", "answer": "me"}])
+    args = ("dataset", "check", "t.jsonl", "--model")
+    done = run_cli(*args, str(tiny_phi3))
+    assert done.returncode == 0
+    assert "  adapter   on down_proj, gate_up_proj, o_proj, qkv_proj\n" in done.stdout
+    assert "  template  <|user|>, <|end|>, <|assistant|>, <|endoftext|>, each one token" in (
+        done.stdout)
+    away = run_cli(*args, "some/model", "--json")
+    assert away.returncode == 0
+    assert "looked at when training starts" in json.loads(away.stdout)["preflight"]["unseen"][0]
+    split = shutil.copytree(tiny_phi3, tmp_path / "split")
+    template = split / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|end|>", "<|eot|>"))
+    wrong = run_cli(*args, str(split))
+    assert wrong.returncode == 1 and "  problem   " in wrong.stdout and "<|eot|>" in wrong.stdout
+    assert json.loads(run_cli(*args, str(split), "--json").stdout)["preflight"]["problems"]
+
+
 def test_split_succeeds_as_check_does_where_a_line_is_left_out(run_cli, tmp_path):
     write(tmp_path / "t.jsonl", [{"question": f"What is {n}?", "answer": "x"} for n in "abcdef"],
           tail="{oops\n")

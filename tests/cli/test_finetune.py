@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
+
+from phi3kit.models.hardware import has_gpu
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -45,7 +50,65 @@ def test_dry_run_names_sources_and_trains_nothing(run_cli: Run, tmp_path: Path) 
     assert "3  (flag)" in lines["finetune.rank"]
     assert "true  (flag)" in lines["finetune.qlora"]
     assert "(default)" in lines["finetune.seed"]
+    assert "null  (default: 512 tokens; a CPU gains little from more)" in (
+        lines["finetune.micro_batch_tokens"]) or has_gpu()
     assert not (tmp_path / "runs").exists()
+
+
+def test_dry_run_looks_at_the_model_without_its_weights(
+    run_cli: Run, tiny_phi3: Path, tmp_path: Path,
+) -> None:
+    base = shutil.copytree(tiny_phi3, tmp_path / "base")
+    (base / "model.safetensors").unlink()
+    args = ("finetune", "--dry-run", "--model", "./base", "--max-tokens", "512", "--device", "cpu")
+    shown = run_cli(*args)
+    assert shown.returncode == 0, shown.stderr
+    tail = shown.stdout.partition("./base: before it trains\n")[2].splitlines()
+    assert [line.split()[0] for line in tail] == ["template", "adapter", "context"]
+    assert "answers end with <|endoftext|> or <|end|>, padding is <|endoftext|>" in tail[0]
+    assert tail[1].split(" on ")[1] == "down_proj, gate_up_proj, o_proj, qkv_proj"
+    found = json.loads(run_cli(*args, "--json").stdout)
+    assert found["settings"]["finetune.max_tokens"] == {"value": 512, "source": "flag"}
+    assert found["forward_pass"]["tokens"] == 512
+    assert found["preflight"]["modules"] == tail[1].split(" on ")[1].split(", ")
+    assert found["preflight"]["problems"] == []
+    template = base / "chat_template.jinja"
+    template.write_text(template.read_text().replace("<|end|>", "<|eot|>"))
+    wrong = run_cli(*args)
+    assert wrong.returncode == 1 and "  problem   " in wrong.stdout and "<|eot|>" in wrong.stdout
+    assert json.loads(run_cli(*args, "--json").stdout)["preflight"]["problems"]
+
+
+@pytest.mark.skipif(has_gpu(), reason="here it is there")
+def test_dry_run_tells_of_a_device_that_is_not_there(run_cli: Run, tiny_phi3: Path) -> None:
+    done = run_cli("finetune", "--dry-run", "--model", str(tiny_phi3), "--device", "cuda")
+    assert done.returncode == 1 and "no cuda device here" in done.stdout
+    assert "finetune.seed" in done.stdout
+
+
+def test_dry_run_asks_no_hub(run_cli: Run, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        done = run_cli("finetune", "--dry-run", "--model", "phi-3-mini", "--device", "cpu", env={
+            "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"})
+        server.shutdown()
+    assert done.returncode == 0 and asked == []
+    assert done.stdout.splitlines()[-1] == (
+        "  later     phi-3-mini is not on this machine: its template, special tokens, layers and "
+        "context are looked at when training starts")
 
 
 def test_every_setting_of_a_run_has_a_flag(run_cli: Run, tmp_path: Path) -> None:

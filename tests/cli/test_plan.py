@@ -70,6 +70,27 @@ def test_rows_and_passes_come_from_the_project_file_and_flags_go_before_it(
     assert re.search(r"finetune\.max_tokens +2048 +\(flag\)", done.stdout)
 
 
+def test_passes_are_as_full_as_the_card_holds_and_it_says_so(
+    run_cli: Any, tmp_path: Path,
+) -> None:
+    args = ("plan", "--model", "phi-3-mini", "--gpu", "A100", "--checkpointing")
+    told = run_cli(*args).stdout
+    assert told.startswith("phi-3-mini: 3.82 B parameters, context 1024, batch 1 for full, "
+                           "8 for lora, 8 for qlora\n")
+    assert "8,192 tokens in a pass of lora: all rows of an optimizer step, which 80.0 GB" in told
+    assert "context 1024, batch 1\n" in run_cli(*args, "--method", "full").stdout
+    plans = json.loads(run_cli(*args[:-1], "--json").stdout)
+    assert [plan["batch"] for plan in plans] == [1, 8, 8]
+    assert all(plan["total"] < 80e9 for plan in plans[1:])
+    endless = run_cli("plan", "phi-3-mini", "--method", "lora", "--gpu-memory", "inf")
+    assert "8,192 tokens in a pass of lora" in endless.stdout
+    marked = run_cli(*args, "--markdown").stdout
+    assert "batch 1 for full, 8 for lora" in marked
+    (tmp_path / "phi3kit.yaml").write_text("finetune: {micro_batch_tokens: 2048}\n")
+    one = run_cli(*args).stdout
+    assert "context 1024, batch 2\n" in one and "tokens in a pass of" not in one
+
+
 CONFIG = {"model_type": "mistral", "hidden_size": 4096, "num_hidden_layers": 32,
           "num_attention_heads": 32, "num_key_value_heads": 8, "intermediate_size": 14336,
           "vocab_size": 32000, "max_position_embeddings": 32768}
@@ -172,6 +193,8 @@ def test_several_cards_hold_it_together_and_are_paid_for_together(
 ) -> None:
     args = ("plan", "70B", "--method", "qlora", "--context", "2048", "--checkpointing", "--gpu",
             "L40S", "--examples", "100", "--price", "1", "--json")
+    # As full on two as on one, or QLoRA would unpack more often there.
+    (tmp_path / "phi3kit.yaml").write_text("finetune: {micro_batch_tokens: 512}\n")
     one, two = (run_cli(*args, "--gpus", number) for number in ("1", "2"))
     assert (one.returncode, two.returncode) == (3, 0), two.stderr
     alone, both = json.loads(one.stdout), json.loads(two.stdout)
@@ -203,7 +226,8 @@ def test_the_largest_batch_and_context_fit_and_more_does_not(run_cli: Any) -> No
 
     batch, context = plan["largest_batch"], plan["longest_context"]
     assert (fits(batch, 512), fits(batch + 1, 512)) == (True, False)
-    assert (fits(1, context), fits(1, context + 256)) == (True, False)
+    rows = plan["batch"]
+    assert (fits(rows, context), fits(rows, context + 256)) == (True, False)
 
 
 def test_a_dataset_is_counted_with_the_models_own_tokenizer(
@@ -285,6 +309,7 @@ def test_dry_run_names_each_value_and_its_source(run_cli: Any) -> None:
     assert done.returncode == 0
     assert re.search(r"finetune\.epochs +5\.0 +\(flag\)", done.stdout)
     assert re.search(r"finetune\.checkpointing +false +\(default\)", done.stdout)
+    assert "null  (default: chosen by the device)" in done.stdout
     assert "memory" not in done.stdout.replace("memory_", "")
 
 

@@ -36,7 +36,7 @@ def trainer_of(loaded: Loaded, configure: Configure, run: Path, **own: object) -
 
     rows = [Encoded(tuple(range(10, 42)), tuple(range(10, 42))) for _ in range(4)]
     return trainers.make_trainer(loaded, rows, configure(epochs=1, **own).finetune, run,
-                                 lambda line: None)
+                                 lambda line: None, pass_tokens=512)
 
 
 @contextmanager

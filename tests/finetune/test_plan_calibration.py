@@ -7,21 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from phi3kit import settings
 from phi3kit.errors import RunError
 from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.finetune.calibration import calibrate
-from phi3kit.finetune.predicted import planned_anew
+from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
 from phi3kit.plan.gpus import find_gpu
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.shapes import shape_of
 from phi3kit.plan.step import Step
 from phi3kit.plan.time import train_time
-from phi3kit.records import CalibrationRow
+from phi3kit.records import CalibrationRow, TrainReport
 
+ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [{"question": f"What is number {n}?", "answer": f"It is {n * n}."} for n in range(8)]
 
 
@@ -140,6 +142,17 @@ def test_processes_share_the_time_and_with_sharding_the_frozen_layers(tiny_phi3:
     assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 1 / 2)
 
 
+def test_the_kept_rows_hold_what_the_plan_says_now() -> None:
+    kept = json.loads((ROOT / "docs/measured/calibration.json").read_text())
+    rows = [msgspec.convert(row, CalibrationRow) for row in kept["rows"]]
+    for row in rows:
+        now = planned_anew(row, shape_of(row.model))
+        assert now.planned_bytes == row.planned_bytes
+        assert now.planned_seconds == pytest.approx(row.planned_seconds, rel=1e-4)
+        assert now.time_error == pytest.approx(row.time_error, abs=1e-4)
+    assert kept["largest_time_error"] == max((row.time_error or 0.0 for row in rows), key=abs)
+
+
 def test_changed_data_are_not_compared(trained: Path) -> None:
     forget_plan(trained)
     with Path("train.jsonl").open("a") as file:
@@ -162,6 +175,17 @@ def test_what_the_plan_has_no_term_for_is_compared_and_named(
     assert calibrate(project / "runs").rows[0].variants == ("dora", "dropout")
 
 
+def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> None:
+    _, state = state_of(trained)
+    report = msgspec.convert(state["result"], TrainReport)
+    assert report.micro_batch_tokens == 512
+    mine = settings.load({"model.name": state["result"]["base"], "finetune.batch_size": 4}).values
+    passes = {held: predicted(replace(report, micro_batch_tokens=held), mine, [55] * 8,
+                              device="cpu") for held in (512, 128)}
+    assert {held: (row.batch, row.context, row.pass_tokens) for held, row in passes.items()} == {
+        512: (4, 64, 220), 128: (2, 64, 128)}
+
+
 def test_packed_rows_are_planned_as_the_rows_that_they_are(
     project: Path, tiny_phi3: Path,
 ) -> None:
@@ -174,7 +198,7 @@ def test_packed_rows_are_planned_as_the_rows_that_they_are(
     # Four rows of 54 or 55 tokens end to end, padded to a multiple of 16.
     assert (row.batch, row.context, row.variants) == (1, 224, ("packing",))
     assert report.planned == replace(row, run=report.run)
-    assert fullest_pass(mine.finetune) == (1024, 1)
+    assert fullest_pass(mine.finetune, 512) == (1024, 1)
 
 
 def test_a_run_of_another_machine_is_compared_only_when_its_device_is_known(

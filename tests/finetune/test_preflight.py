@@ -12,9 +12,13 @@ import pytest
 from facts_to_learn import Configure
 
 from phi3kit.errors import ModelError
-from phi3kit.finetune.preflight import preflight
 from phi3kit.finetune.train import finetune
+from phi3kit.models import preflight as room
+from phi3kit.models.catalog import CATALOG
+from phi3kit.models.chat import stop_token_ids
 from phi3kit.models.loading import load_base
+from phi3kit.models.preflight import look, preflight
+from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings
 
 
@@ -66,5 +70,83 @@ def test_what_the_context_does_to_long_examples_is_said(learner: Path, wanted: i
                              original_max_position_embeddings=512)
     loaded: Any = SimpleNamespace(tokenizer=AutoTokenizer.from_pretrained(learner), context=1024,
                                   model=SimpleNamespace(config=config))
-    lines = preflight(loaded, FinetuneSettings(max_tokens=wanted))
+    lines = preflight(loaded, wanted)
     assert len(lines) == bool(said) and said in " ".join(lines)
+
+
+def ahead(base: Path | str, **own: Any) -> Preflight:
+    return look(ModelSettings(name=str(base)), FinetuneSettings(**{"max_tokens": 128, **own}))
+
+
+def test_what_is_seen_ahead_is_what_is_trained(configure: Configure, learner: Path) -> None:
+    found = ahead(learner)
+    report = finetune(configure(epochs=1))
+    assert found.modules == report.target_modules == (
+        "down_proj", "gate_up_proj", "o_proj", "qkv_proj")
+    loaded = load_base(ModelSettings(name=str(learner), device="cpu"), quantization="none")
+    ends = stop_token_ids(loaded.tokenizer, loaded.model)
+    assert list(found.ends) == loaded.tokenizer.convert_ids_to_tokens(ends)
+    assert found.padding == loaded.tokenizer.pad_token
+    assert found.marks == ("<|user|>", "<|end|>", "<|assistant|>", "<|endoftext|>")
+    assert (found.context, found.positions) == (loaded.context, "default")
+    assert not (found.notes or found.problems or found.unseen)
+    assert ahead(learner, full=True).modules == ()
+    assert "the model holds 512" in ahead(learner, max_tokens=1024).notes[0]
+
+
+def test_no_weights_are_read_ahead(learner: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(learner, tmp_path / "bare")
+    (folder / "model.safetensors").unlink()
+    assert replaced(ahead(folder), learner) == ahead(learner)
+
+
+def replaced(found: Preflight, base: Path) -> Preflight:
+    from dataclasses import replace
+
+    return replace(found, model=str(base))
+
+
+def test_each_problem_is_told_ahead_beside_what_is_right(
+    learner: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = changed(learner, tmp_path, "chat_template.jinja", "<|end|>", "<|eot|>")
+    found = ahead(base)
+    (problem,) = found.problems
+    assert "writes <|eot|>" in problem and "\n" not in problem and found.modules
+    # What the catalog calls by this name has other layers: an adapter would find none.
+    monkeypatch.setattr(room, "find", lambda name: CATALOG["smollm2-135m"])
+    (problem,) = ahead(learner).problems
+    assert "no layers named q_proj, k_proj, v_proj, gate_proj, up_proj" in problem
+    assert "it has down_proj, gate_up_proj, o_proj, qkv_proj" in problem
+    assert ahead(learner).marks and not ahead(learner, full=True).problems
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ("{", "cannot be loaded"), ('{"model_type": "no-such"}', "no-such"),
+    ('{"model_type": "t5"}', "the model cannot be made")])
+def test_a_config_that_makes_no_model_is_a_problem(learner: Path, tmp_path: Path, config: str,
+                                                   said: str) -> None:
+    folder = shutil.copytree(learner, tmp_path / "other")
+    (folder / "config.json").write_text(config)
+    found = ahead(folder)
+    assert len(found.problems) == 1 and said in found.problems[0]
+    assert "\n" not in found.problems[0]
+
+
+def test_what_cannot_be_looked_at_is_said(learner: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(learner, tmp_path / "endless")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 10**9}))
+    endless = ahead(folder)
+    assert endless.modules == () and endless.marks and "layers cannot be made" in endless.unseen[0]
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    (folder / "config.json").write_text(json.dumps(config))
+    without = ahead(folder)
+    assert without.modules and without.ends == () and "tokenizer is not here" in without.unseen[0]
+    (folder / "config.json").unlink()
+    assert "is not on this machine" in ahead(folder).unseen[0]
+    assert "is not on this machine" in ahead("some/model-that-nobody-has").unseen[0]
+    server = look(ModelSettings(name="x", endpoint="http://localhost:1"), FinetuneSettings())
+    assert "model.endpoint is set" in server.unseen[0] and not server.problems
+    assert ahead("no-such").problems[0].startswith("no folder and no known model")

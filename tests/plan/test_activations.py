@@ -16,6 +16,7 @@ from phi3kit.plan.activations import (
     _layer,
     layer_activations,
 )
+from phi3kit.plan.passes import UNCOUNTED
 from phi3kit.plan.shapes import Shape, _shape
 from phi3kit.plan.step import Step
 
@@ -24,7 +25,8 @@ SHORT, LONG = 64, 128
 
 
 def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
-               checkpointing: bool = False, attention: Any = nullcontext) -> int:
+               checkpointing: bool = False, attention: Any = nullcontext, full: bool = False,
+               **adapter: Any) -> int:
     """Bytes alive between forward and backward, weights and gradients left out."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,7 +82,11 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
     loaded = Loaded(model=model.to(torch.bfloat16), tokenizer=None, name="made here",
                     fingerprint="", quantization="none", dtype="bfloat16", device="cpu",
                     spec=CATALOG[spec_name], context=512)
-    adapted = add_lora(loaded, rank=RANK, alpha=32, dropout=0.0, seed=0)
+    if full:
+        adapted = model.float().train()
+    else:
+        adapted = add_lora(loaded, **{"rank": RANK, "alpha": 32, "dropout": 0.0, "seed": 0,
+                                      **adapter})
     fused.fuse(adapted)
     if checkpointing:
         adapted.activation_checkpointing_enable({"use_reentrant": False})
@@ -137,6 +143,35 @@ def test_on_a_cpu_short_rows_hold_their_attention_matrix(kv_heads: int) -> None:
         planned = _layer(shape(kv_heads, fused=False), step) * tokens
         cast = 2 * RANK * sum(shape(kv_heads, fused=False).linear_widths)
         assert planned + cast == pytest.approx(of_a_layer(tokens), rel=0.03)
+
+
+def in_16_bits(model: Any) -> Any:
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16)
+
+
+WAYS: dict[str, dict[str, Any]] = {"full": {"full": True, "attention": in_16_bits},
+                                   "dora": {"dora": True}, "dropout": {"dropout": 0.1}}
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("spec_name", ["phi-3-mini", "smollm2-135m"])
+@pytest.mark.parametrize("way", UNCOUNTED)
+def test_a_pass_is_chosen_with_room_for_what_the_plan_has_no_term_for(
+    way: str, spec_name: str, checkpointing: bool,
+) -> None:
+    def per_token(layers: int) -> float:
+        short, long = (held_bytes(spec_name, 2, layers, t, checkpointing=checkpointing,
+                                  **WAYS[way]) for t in (SHORT, LONG))
+        return (long - short) / (LONG - SHORT)
+
+    counted = (per_token(3) - per_token(1)) / 2
+    planned = 2 * HIDDEN if checkpointing else layer_activations(
+        shape(2, fused=spec_name == "phi-3-mini"))
+    assert counted <= (1 + UNCOUNTED[way]) * planned
+    if not checkpointing:  # else it would be added for nothing
+        assert counted > 1.15 * planned
 
 
 def test_what_the_training_code_is_said_to_do_it_does() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -13,7 +14,15 @@ from phi3kit.plan import time
 from phi3kit.plan.gpus import GPUS, find_gpu, of_memory
 from phi3kit.plan.memory import METHODS
 from phi3kit.plan.shapes import Shape, shape_of
-from phi3kit.plan.time import DEMO_SECONDS, DEMO_TOKENS, cpu_flops, plan_times, train_time
+from phi3kit.plan.time import (
+    DEMO_SECONDS,
+    DEMO_TOKENS,
+    FULL_ON_CPU,
+    cpu_flops,
+    plan_times,
+    train_time,
+    work_per_token,
+)
 from phi3kit.records import DatasetSize
 from phi3kit.settings import FinetuneSettings
 
@@ -96,7 +105,8 @@ def test_several_cards_give_a_wider_range() -> None:
 def test_a_dataset_is_planned_by_its_tokens_epochs_and_the_rows_of_a_batch() -> None:
     size = DatasetSize(source="", examples=1000, tokens=100_000, longest=100, how="as given")
     settings = FinetuneSettings(epochs=3, batch_size=4, checkpointing=True)
-    found = plan_times(MINI, ["lora", "qlora"], size, settings, gpus=A100, most_tokens=2048)
+    found = plan_times(MINI, ["lora", "qlora"], size, settings, gpus=A100,
+                       most_tokens={"lora": 2048, "qlora": 2048})
     # A batch of 4 rows of 100 tokens never fills a pass of 2,048.
     by_hand = [train_time(MINI, method, tokens=300_000, context=100, gpus=A100,
                           checkpointing=True, pass_tokens=400) for method in ("lora", "qlora")]
@@ -116,7 +126,8 @@ def test_cards_together_share_the_rows_and_each_is_paid_for() -> None:
 def test_cards_that_share_a_batch_have_emptier_passes() -> None:
     size = DatasetSize(source="", examples=1000, tokens=100_000, longest=100, how="as given")
     settings = FinetuneSettings(epochs=1, batch_size=8)
-    found, = plan_times(MINI, ["qlora"], size, settings, gpus=A100, most_tokens=8192, together=4)
+    found, = plan_times(MINI, ["qlora"], size, settings, gpus=A100,
+                        most_tokens={"qlora": 8192}, together=4)
     by_hand = train_time(MINI, "qlora", tokens=100_000, context=100, gpus=A100, pass_tokens=200,
                          together=4)
     assert found == by_hand
@@ -140,6 +151,31 @@ def test_the_rate_of_a_cpu_is_what_was_measured() -> None:
     assert (measured["tokens"], measured["seconds"]) == (DEMO_TOKENS, DEMO_SECONDS)
     # 600 tokens a second, 4 operations for each of 134.5 million weights, and attention.
     assert cpu_flops() == pytest.approx(4 * 134.5e6 * 600, rel=0.05)
+
+
+def test_full_fine_tuning_on_a_cpu_is_planned_by_what_it_took() -> None:
+    """The middle one of the trainings that were kept, over their operations at the demo's rate."""
+    kept = json.loads((ROOT / "docs/measured/calibration.json").read_text())["rows"]
+    rows = [row for row in kept if row["method"] == "full"]
+    assert rows and {row["device"] for row in rows} == {"cpu"}
+    took = []
+    for row in rows:
+        work = work_per_token(shape_of(row["model"]), "full", context=row["row"],
+                              checkpointing=row["checkpointing"])
+        took.append(row["seconds"] / (row["tokens"] * work.flops / cpu_flops()))
+        plan = train_time(shape_of(row["model"]), "full", tokens=row["tokens"],
+                          context=row["row"], checkpointing=row["checkpointing"])
+        assert plan.low <= row["seconds"] / 3600 <= plan.high
+        assert any(f"{FULL_ON_CPU:g} times" in line for line in plan.assumptions)
+    assert round(median(took), 1) == FULL_ON_CPU
+    page = (ROOT / "docs/plan.md").read_text(encoding="utf-8")
+    assert f"planned at {FULL_ON_CPU:g} times what its operations" in page
+    assert f"took {min(took):.1f} to {max(took):.1f} times" in " ".join(page.split())
+
+
+def test_on_a_gpu_full_fine_tuning_is_planned_by_its_operations_alone() -> None:
+    """A card's share of its peak has a range of its own."""
+    assert _hours("full", context=1000) / _hours(context=1000) == pytest.approx(1.5, rel=0.02)
 
 
 # Seconds of an optimizer step of 8 rows, one row in a pass, with recomputed activations, on an

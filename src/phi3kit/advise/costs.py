@@ -7,7 +7,7 @@ from typing import Any
 
 from phi3kit.advise.at_hand import AtHand
 from phi3kit.advise.commands import MIXED, RETRIEVING, TUNED
-from phi3kit.advise.method import Tuning, row_tokens
+from phi3kit.advise.method import Tuning
 from phi3kit.plan.gpus import of_memory
 from phi3kit.plan.time import train_time
 from phi3kit.records import Cost, Option
@@ -45,7 +45,7 @@ def _training(option: Option, tuning: Tuning, answers: Mapping[str, Any],
     if tuning.plan is None:
         return
     way = f"{tuning.method}{' with --checkpointing' if tuning.checkpointing else ''}"
-    how = f"phi3kit plan: {way}, up to {row_tokens(at_hand)} tokens at once"
+    how = f"phi3kit plan: {way}, up to {tuning.plan.context} tokens at once"
     low = high = tuning.gigabytes
     if answers.get("gpu_memory_gb") == 0:
         high *= _ON_CPU
@@ -59,7 +59,7 @@ def _training(option: Option, tuning: Tuning, answers: Mapping[str, Any],
 def _time(option: Option, tuning: Tuning, examples: int, memory: float,
           at_hand: AtHand) -> Cost:
     """Minutes or hours over all epochs, passages in the prompts included."""
-    assert tuning.shape is not None
+    assert tuning.shape is not None and tuning.plan is not None
     chosen = at_hand.settings.finetune
     gpus = of_memory(memory) if memory else ()
     lengths = (at_hand.example_tokens,) * 3 if at_hand.example_tokens else _LENGTHS
@@ -71,7 +71,7 @@ def _time(option: Option, tuning: Tuning, examples: int, memory: float,
         found.append(train_time(tuning.shape, tuning.method, tokens=examples * chosen.epochs * row,
                                 context=round(row), gpus=gpus,
                                 checkpointing=tuning.checkpointing,
-                                pass_tokens=row_tokens(at_hand)))
+                                pass_tokens=tuning.plan.context))
     low, expected, high = found[0].low, found[1].expected, found[2].high
     unit, scale = ("hours", 1.0) if expected >= 1 else ("minutes", 60.0)
     tokens = f"about {lengths[1]:.0f}" if lengths[0] == lengths[2] else (

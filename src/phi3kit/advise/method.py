@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from msgspec import structs
+
 from phi3kit.advise.at_hand import AtHand
 from phi3kit.plan.memory import GB, plan_memory
+from phi3kit.plan.passes import choose_pass
 from phi3kit.plan.shapes import MOST_PARAMETERS, Shape, shape_of
 from phi3kit.records import MemoryPlan
 
@@ -28,7 +31,7 @@ class Tuning:
     Attributes:
         checkpointing: recompute activations, because it would not fit otherwise or because
             the project says so.
-        plan: memory of a step on the longest row; None when the size is not known.
+        plan: memory of a step on the fullest pass; None when the size is not known.
         shape: the model's; None likewise.
         why: a sentence.
     """
@@ -54,7 +57,7 @@ def choose_method(answers: Mapping[str, Any], at_hand: AtHand) -> Tuning:
     memory, shape = answers.get("gpu_memory_gb"), known_shape(answers, at_hand)
     if shape is None:
         return _without_size(memory, at_hand)
-    ways = _ways(shape, at_hand)
+    ways = _ways(shape, at_hand, memory)
     lora, qlora = ways[0], next(way for way in ways if way.method == "qlora")
     if memory == 0:
         return replace(qlora, why="without a GPU only a small model trains, on the CPU; the "
@@ -88,21 +91,29 @@ def bare_size(size: float) -> str:
     return f"{size:.6f}".rstrip("0").rstrip(".") + "B"
 
 
-def row_tokens(at_hand: AtHand) -> int:
-    """What one forward pass may hold: the longest row, or as many as the budget takes."""
-    chosen = at_hand.settings.finetune
-    return max(chosen.max_tokens, chosen.micro_batch_tokens)
+def _ways(shape: Shape, at_hand: AtHand, memory: float | None) -> list[Tuning]:
+    """Every way to tune with its plan, the one that leaves most as it is first.
 
-
-def _ways(shape: Shape, at_hand: AtHand) -> list[Tuning]:
-    """Every way to tune with its plan, the one that leaves most as it is first."""
+    A step is of the tokens that `finetune` would put into a pass on a GPU of `memory` GB.
+    """
     chosen = at_hand.settings.finetune
     ways: list[tuple[Method, bool]] = [("lora", False), ("lora", True), ("qlora", False),
                                        ("qlora", True)]
     return [Tuning(method, again, plan_memory(
-                shape, method, context=row_tokens(at_hand), rank=chosen.rank,
-                checkpointing=again), shape)
+                shape, method, context=_pass_tokens(shape, method, again, at_hand, memory),
+                rank=chosen.rank, checkpointing=again), shape)
             for method, again in ways if again or not chosen.checkpointing]
+
+
+def _pass_tokens(shape: Shape, method: Method, again: bool, at_hand: AtHand,
+                 memory: float | None) -> int:
+    """The longest row, or as many tokens as a pass may hold."""
+    chosen = at_hand.settings.finetune
+    values = structs.replace(at_hand.settings, finetune=structs.replace(
+        chosen, checkpointing=again))
+    return max(chosen.max_tokens, choose_pass(
+        values, method, shape, longest=chosen.max_tokens, place="cpu" if memory == 0 else "gpu",
+        memory=None if memory is None else memory * GB).tokens)
 
 
 def _why(fitting: Tuning, ways: Sequence[Tuning], memory: float) -> str:
@@ -126,7 +137,7 @@ def _without_size(memory: float | None, at_hand: AtHand) -> Tuning:
         return Tuning("lora", why="size and GPU unknown: LoRA when the base in 16 bits fits, "
                                   f"else QLoRA ({_SLOWER}); `phi3kit plan` counts both")
     held = [size for size in _SIZES
-            if _ways(shape_of(bare_size(size)), at_hand)[0].gigabytes <= memory]
+            if _ways(shape_of(bare_size(size)), at_hand, memory)[0].gigabytes <= memory]
     if not held:
         return Tuning("qlora", why=f"{memory:g} GB are too few for LoRA on {_SIZES[0]:g}B "
                                    f"parameters; QLoRA: {_SLOWER}")

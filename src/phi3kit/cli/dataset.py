@@ -40,7 +40,11 @@ def check(
     as_json: _Json = False,
     dry: _Dry = False,
 ) -> None:
-    """Show what the examples hold and what is wrong with them, before training does."""
+    """Show what the examples hold and what is wrong with them, before training does.
+
+    The model's template, special tokens, layers to adapt and context are looked at too, without its
+    weights; exit code 1 when they would stop a training.
+    """
     resolved = settings.load({"finetune.dataset": _text(file), "model.name": model,
                               "compare.questions": _text(questions)})
     if dry:
@@ -56,7 +60,8 @@ def check(
 
         terminal_dataset.print_check(found)
     cut = found.lengths is not None and found.lengths.cut
-    if not found.examples or (strict and (
+    unfit = found.preflight is not None and found.preflight.problems
+    if not found.examples or unfit or (strict and (
             found.skipped or found.leaks or found.conflicts or cut)):
         raise typer.Exit(1)
 

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
 from phi3kit.settings import Resolved
 
+# What null stands for, where a value is chosen when the work begins.
+_NULL = {"finetune.micro_batch_tokens": "chosen by the device"}
 
-def show(resolved: Resolved, *sections: str, without: Sequence[str] = ()) -> None:
+
+def show(resolved: Resolved, *sections: str, without: Sequence[str] = (),
+         null: Mapping[str, str] = _NULL) -> None:
     """Print the named sections' settings with their sources: default, file or flag.
 
     Args:
         without: keys that the command does not look at.
+        null: what null stands for, by key.
     """
-    rows = [(key, json.dumps(value, ensure_ascii=False), source)
-            for key, value, source in resolved.items(*sections) if key not in without]
+    rows = [(key, value, source) for key, value, source in resolved.items(*sections)
+            if key not in without]
     width = max(len(key) for key, _, _ in rows)
     for key, value, source in rows:
         origin = f"file {resolved.file}" if source == "file" else source
-        typer.echo(f"{key:<{width}}  {value}  ({origin})")
+        meant = f": {null[key]}" if value is None and key in null else ""
+        typer.echo(f"{key:<{width}}  {json.dumps(value, ensure_ascii=False)}  ({origin}{meant})")
+
+
+def show_json(resolved: Resolved, *sections: str, **more: object) -> None:
+    """The same as JSON, `settings` with each key's value and source, and what else is found.
+
+    Args:
+        more: JSON, by name.
+    """
+    keys = {key: {"value": value, "source": source}
+            for key, value, source in resolved.items(*sections)}
+    typer.echo(json.dumps({"settings": keys, **more}, ensure_ascii=False, indent=2))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from phi3kit.settings import Resolved
+
+_SECTIONS = ("model", "ingest", "ask", "finetune", "compare", "runs")
 
 
 def finetune(
@@ -28,7 +33,8 @@ def finetune(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per optimizer step.")] = None,
     micro_batch_tokens: Annotated[int | None, typer.Option(
-        help="Tokens that one forward pass may hold.")] = None,
+        help="Tokens that one forward pass may hold. Default: 512 on a CPU, on a CUDA card what "
+             "its free memory holds.")] = None,
     packing: Annotated[bool | None, typer.Option(
         "--packing/--no-packing", help="Examples end to end instead of padded.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest example.")] = None,
@@ -59,14 +65,14 @@ def finetune(
                                                           "another.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the settings with their "
-                                                            "sources and stop.")] = False,
+                                                            "sources, look at the model without "
+                                                            "its weights, and stop.")] = False,
 ) -> None:
     """Train an adapter on example answers: the model's own chat template, loss on answers only.
 
     Several GPUs: torchrun --nproc-per-node 2 -m phi3kit finetune …
     """
     from phi3kit import settings
-    from phi3kit.cli import dry_run as printed
 
     resolved = settings.load({
         "finetune.dataset": None if dataset is None else str(dataset), "model.name": model,
@@ -85,8 +91,7 @@ def finetune(
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
-        printed.show(resolved, "model", "ingest", "ask", "finetune", "compare", "runs")
-        return
+        raise typer.Exit(_ahead(resolved, json=json))
     from phi3kit.finetune import processes, train
 
     report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume, strict=strict)
@@ -102,3 +107,29 @@ def finetune(
     from phi3kit.report.terminal_train import print_train
 
     print_train(report)
+
+
+def _ahead(resolved: Resolved, *, json: bool) -> int:
+    """What a training would be made with; 1 when it would stop before it begins."""
+    from dataclasses import replace
+
+    from phi3kit.cli import dry_run as printed
+    from phi3kit.errors import ModelError
+    from phi3kit.finetune.passes import pass_ahead
+    from phi3kit.models.preflight import look
+    from phi3kit.records import as_json
+    from phi3kit.report.preflight_text import print_preflight
+
+    held, found = None, look(resolved.values.model, resolved.values.finetune)
+    try:
+        held = pass_ahead(resolved.values)
+    except ModelError as error:  # no such device
+        found = replace(found, problems=(*found.problems, str(error)))
+    if json:
+        printed.show_json(resolved, *_SECTIONS, preflight=as_json(found), forward_pass=(
+            None if held is None else {"tokens": held.tokens, "why": held.why}))
+    else:
+        printed.show(resolved, *_SECTIONS, null={} if held is None else {
+            "finetune.micro_batch_tokens": f"{held.tokens:,} tokens; {held.why}"})
+        print_preflight(found)
+    return int(bool(found.problems))

@@ -64,7 +64,8 @@ def plan(
         min=16, help="Tokens per row. Default: finetune.max_tokens.")] = None,
     batch: Annotated[int | None, typer.Option(
         min=1, help="Rows per forward pass. Default: as many as finetune.micro_batch_tokens and "
-                    "finetune.batch_size let `finetune` take.")] = None,
+                    "finetune.batch_size let `finetune` take, on a card as many as it holds.")] = (
+        None),
     rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter.")] = None,
     checkpointing: Annotated[bool | None, typer.Option(
         "--checkpointing/--no-checkpointing",

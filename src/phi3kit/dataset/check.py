@@ -15,6 +15,7 @@ from phi3kit.dataset.leakage import find_leaks
 from phi3kit.dataset.pairs import Pair, as_pair, same_key
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import ModelError, SettingsError
+from phi3kit.models.preflight import look
 from phi3kit.records import Conflict, DatasetCheck, Failure, KnownAnswers, Message, Repeat
 from phi3kit.settings import Settings
 
@@ -23,6 +24,8 @@ PICTURES = 3
 
 def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     """Audit `finetune.dataset` against `compare.questions`; nothing is trained.
+
+    The model is looked at as well, as far as it is here and its weights are not needed.
 
     Args:
         base: also ask the model which answers it gives already, closed book. It is the only
@@ -60,7 +63,8 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         masks=lengths.pictures(tokenizer, measured, PICTURES),
         known=_known(settings, trained) if base else None, notes=tuple(notes),
         control=() if tokenizer is None else tuple(
-            kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)))
+            kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)),
+        preflight=look(settings.model, settings.finetune))
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:

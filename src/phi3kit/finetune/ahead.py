@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from phi3kit.dataset.size import dataset_size
 from phi3kit.errors import SettingsError
 from phi3kit.finetune.batches import padded_width
+from phi3kit.plan.cards import GB
 from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
 from phi3kit.plan.memory import plan_memory
-from phi3kit.plan.shapes import shape_of
+from phi3kit.plan.passes import Pass, choose_pass
+from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.step import METHODS, Method, Place
 from phi3kit.plan.time import plan_times
 from phi3kit.records import DatasetSize, TrainingPlan
@@ -26,7 +29,7 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
     Args:
         values: model, adapter and dataset; with `model.device: cpu` the plan is for a process.
             A forward pass has rows of `finetune.max_tokens`, as many as `finetune` would put
-            into one.
+            into one on such a card.
         methods: to plan for.
         gpu: the name of a card, in place of `gpu_memory`, in GB.
         gpus: how many such cards there are.
@@ -49,38 +52,66 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         raise SettingsError(f"{gpus} cards, and it is not said which", where="--gpus",
                             mend="Name the card with --gpu or its memory with --gpu-memory")
     shape = shape_of(values.model.name, values.model.revision)
-    context, rows = fullest_pass(values.finetune)
-    rows = batch or rows
+    own = values.finetune
     cards: tuple[Gpu, ...] = ()
     if gpu:
         cards = (find_gpu(gpu),)
     elif gpu_memory and place == "gpu":
         cards = of_memory(gpu_memory)
     memory = float(cards[0].memory_gb) if gpu else gpu_memory
-    plans = [plan_memory(shape, name, context=context, batch=rows, rank=values.finetune.rank,
-                         checkpointing=values.finetune.checkpointing, place=place,
-                         gpu_memory_gb=memory, gpus=gpus)
-             for name in methods]
+    held = {name: Pass(own.max_tokens * batch, "") if batch else _at_once(
+        values, name, shape, place=place, memory_gb=memory, cards=gpus) for name in methods}
+    plans = []
+    for name, at_once in held.items():
+        context, rows = fullest_pass(own, at_once.tokens)
+        made = plan_memory(
+            shape, name, context=context, batch=batch or rows, rank=own.rank,
+            checkpointing=own.checkpointing, place=place, gpu_memory_gb=memory, gpus=gpus)
+        plans.append(made if batch or own.micro_batch_tokens else replace(
+            made, assumptions=(*made.assumptions, _told(name, at_once))))
     size = _size(values, examples, tokens_per_example,
                  counted=hours or gpu is not None or price is not None)
-    if size is not None and gpus > values.finetune.batch_size:
-        raise SettingsError(f"{gpus} cards, and {values.finetune.batch_size} examples in a batch "
+    if size is not None and gpus > own.batch_size:
+        raise SettingsError(f"{gpus} cards, and {own.batch_size} examples in a batch "
                             "to share out", where="finetune.batch_size",
                             mend=f"Set it to {gpus} or more, or plan for fewer --gpus")
     times = [] if size is None else plan_times(
-        shape, methods, size, values.finetune, gpus=cards, price=price, together=gpus,
-        most_tokens=context * batch if batch else values.finetune.micro_batch_tokens)
+        shape, methods, size, own, gpus=cards, price=price, together=gpus,
+        most_tokens={name: at_once.tokens for name, at_once in held.items()})
     return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
                         card=cards[0].name if gpu else "", price=price, gpus=gpus)
 
 
-def fullest_pass(own: FinetuneSettings) -> tuple[int, int]:
-    """(tokens per row, rows) of the fullest forward pass that `finetune` may make."""
+def fullest_pass(own: FinetuneSettings, tokens: int) -> tuple[int, int]:
+    """(tokens per row, rows) of the fullest forward pass that `finetune` may make.
+
+    Args:
+        own: the settings of the training.
+        tokens: that a pass may hold.
+    """
     if own.packing:  # its examples end to end in one row
-        longest = min(own.micro_batch_tokens, own.batch_size * own.max_tokens)
+        longest = min(tokens, own.batch_size * own.max_tokens)
         return max(own.max_tokens, longest), 1
-    fitting = own.micro_batch_tokens // padded_width(own.max_tokens)
+    fitting = tokens // padded_width(own.max_tokens)
     return own.max_tokens, max(1, min(own.batch_size, fitting))
+
+
+def _at_once(values: Settings, method: Method, shape: Shape, *, place: Place,
+             memory_gb: float | None, cards: int) -> Pass:
+    """What a pass holds; with `--shard` where the base does not fit one of several cards."""
+    memory = None if memory_gb is None else memory_gb * GB
+    longest = padded_width(values.finetune.max_tokens)
+    alone = choose_pass(values, method, shape, longest=longest, place=place, memory=memory,
+                        cards=cards)
+    if cards == 1 or alone.fits or method == "full":
+        return alone
+    return choose_pass(values, method, shape, longest=longest, place=place, memory=memory,
+                       cards=cards, shared=True)
+
+
+def _told(method: Method, at_once: Pass) -> str:
+    return (f"{at_once.tokens:,} tokens in a pass of {method}: {at_once.why} "
+            "(finetune.micro_batch_tokens)")
 
 
 def _size(values: Settings, examples: int | None, tokens_per_example: int, *,

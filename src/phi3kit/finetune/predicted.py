@@ -11,9 +11,10 @@ from phi3kit.errors import ModelError, SettingsError
 from phi3kit.finetune.batches import micro_batches, padded_width
 from phi3kit.finetune.packing import packs
 from phi3kit.finetune.processes import ALONE, Processes
-from phi3kit.plan.cards import NF4_BYTES
+from phi3kit.plan.cards import shared_out
 from phi3kit.plan.gpus import Gpu, find_gpu
 from phi3kit.plan.memory import parts_of
+from phi3kit.plan.passes import ON_CPU
 from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.step import Step
 from phi3kit.plan.time import train_time
@@ -71,6 +72,8 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
     own = settings.finetune
     shape = shape_of(settings.model.name, settings.model.revision)
     mean = max(1, round(sum(lengths) / len(lengths)))
+    # Runs of before it was reported have it among their settings.
+    held = report.micro_batch_tokens or own.micro_batch_tokens or ON_CPU
     blank = CalibrationRow(
         run=report.run, model=settings.model.name, method=report.method, rank=own.rank,
         context=1, batch=1, checkpointing=own.checkpointing, device=device, planned_bytes=0,
@@ -80,9 +83,9 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
                   *(["packing"] if own.packing else [])), card=card,
         processes=processes, sharded=own.shard and processes > 1,
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
-        pass_tokens=min(own.micro_batch_tokens, max(1, mean * own.batch_size // processes)))
+        pass_tokens=min(held, max(1, mean * own.batch_size // processes)))
     rows = [replace(blank, context=width, batch=count)
-            for width, count in _passes(lengths, own, processes)]
+            for width, count in _passes(lengths, own, held, processes)]
     return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
 
 
@@ -102,10 +105,7 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu"))
     # A GPU's peak is what the tensors had, without context and fragmentation.
     held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
-    if row.sharded:  # each holds its share of the frozen layers, and gathers one of them
-        layers = (NF4_BYTES if row.method == "qlora" else 2) * shape.linear
-        held -= int(layers * (1 - 1 / row.processes - 1 / shape.layers))
-    return held
+    return held - (shared_out(shape, row.method, row.processes) if row.sharded else 0)
 
 
 def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
@@ -121,9 +121,9 @@ def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
     return 3600 * time.expected / row.processes
 
 
-def _passes(lengths: Sequence[int], own: FinetuneSettings,
+def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int,
             processes: int) -> set[tuple[int, int]]:
-    """(width, rows) of the forward passes of some shuffled epochs.
+    """(width, rows) of the forward passes of some shuffled epochs, of up to `held` tokens.
 
     The order that the run drew is not drawn again: the fullest of many comes close to it.
     """
@@ -134,7 +134,7 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings,
         rng.shuffle(order)
         for start in range(0, len(order), own.batch_size):
             batch = order[start:start + own.batch_size]
-            budget = own.micro_batch_tokens
+            budget = held
             if processes > 1:  # as `Collator` does: one for each
                 budget = min(budget, -(-sum(batch) // processes))
             if own.packing:

@@ -71,6 +71,16 @@ class Processes:
         torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
         return bool(flag)
 
+    def least(self, here: int) -> int:
+        """The smallest of what the processes have, in all of them."""
+        if self.size == 1:
+            return here
+        import torch
+
+        found = torch.tensor(here, device=_device())
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)
+        return int(found)
+
     def share(self, micro_batches: Sequence[Mapping[str, Any]], *, even: bool,
               ) -> list[Mapping[str, Any]]:
         """Those of a step's micro-batches that this process computes.

@@ -34,10 +34,12 @@ class Session:
         settings: of `finetune`.
         run: the run folder.
         team: the processes that train it together.
+        pass_tokens: that one forward pass may hold.
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, team: Processes = ALONE) -> None:
+                 run: Path, team: Processes = ALONE, *, pass_tokens: int) -> None:
+        self._pass_tokens = pass_tokens
         self._team = team
         self._loaded = loaded
         self._rows = rows
@@ -80,7 +82,7 @@ class Session:
             advance(1, f"loss {line['loss']:.3f}, {speed:,.0f} tokens/s, {memory:.1f} GiB")
 
         trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step,
-                               self._team, packed=packed)
+                               self._team, pass_tokens=self._pass_tokens, packed=packed)
         with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
@@ -104,7 +106,8 @@ class Session:
             trained_tokens=sum(m["trained"] for m in lines), losses=losses,
             final_loss=_last_loss(lines), trainable_parameters=sum(p.numel() for p in trainable),
             target_modules=adapted, seconds=round(sum(m["seconds"] for m in lines), 2),
-            peak_memory_bytes=_peak_memory(loaded.device))
+            peak_memory_bytes=_peak_memory(loaded.device),
+            micro_batch_tokens=self._pass_tokens)
 
 
 def _last_loss(lines: Sequence[dict[str, Any]]) -> float:

@@ -20,8 +20,8 @@ from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
+from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
-from phi3kit.finetune.preflight import preflight
 from phi3kit.finetune.processes import Processes
 from phi3kit.progress import bar, note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
@@ -221,16 +221,19 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
            team: Processes, *, strict: bool) -> TrainReport:
     from phi3kit.finetune.session import Session
     from phi3kit.models.chat import stop_token_ids
-    from phi3kit.models.hardware import pick_device
+    from phi3kit.models.hardware import free_memory, pick_device
+    from phi3kit.models.preflight import preflight
 
     own = settings.finetune
     # A retry of a failed run: the reason of the failure is past.
     run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
     messages = _chats(settings, examples, retriever)
+    device = pick_device(settings.model.device)
+    free = free_memory(device)  # before the base takes its share
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
     sharded = sharding.wanted(own, team)
     loaded = methods.load(settings.model, own, sharded=sharded)
-    for line in preflight(loaded, own):
+    for line in preflight(loaded, own.max_tokens):
         note(line)
     stop_ids = stop_token_ids(loaded.tokenizer, loaded.model)
     limit = min(settings.finetune.max_tokens, loaded.context)
@@ -244,8 +247,9 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
                       key=lambda f: int(f.where.rpartition(":")[2]))
     methods.add_adapter(loaded, own)
     if sharded:
-        sharding.shard(loaded, team, pick_device(settings.model.device))
-    session = Session(loaded, [row.encoded for row in rows], own, run.path, team)
+        sharding.shard(loaded, team, device)
+    session = Session(loaded, [row.encoded for row in rows], own, run.path, team,
+                      pass_tokens=_pass_tokens(settings, rows, device, free, team))
 
     def finished() -> TrainReport:
         report = replace(session.report(
@@ -292,6 +296,18 @@ def _encode_all(settings: Settings, examples: Sequence[Example],
     if not rows:
         raise DataError(f"none of the examples fits: {failures[0].why}", where=failures[0].where)
     return rows, failures
+
+
+def _pass_tokens(settings: Settings, rows: Sequence[_Row], device: str, free: int | None,
+                 team: Processes) -> int:
+    """Of a forward pass: the same in all processes, for they share out the same micro-batches."""
+    longest = max(len(row.encoded.input_ids) for row in rows)
+    chosen = pass_here(settings, device, None if free is None else team.least(free),
+                       longest=longest, processes=team.size)
+    if settings.finetune.micro_batch_tokens is None and device == "cuda":
+        note(f"{chosen.tokens:,} tokens in a forward pass: {chosen.why} "
+             "(finetune.micro_batch_tokens sets another number)")
+    return chosen.tokens
 
 
 def _look(settings: Settings, rows: Sequence[_Row], loaded: Loaded, limit: int) -> DataDigest:

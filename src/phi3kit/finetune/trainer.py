@@ -35,7 +35,7 @@ OnStep = Callable[[dict[str, Any]], None]
 
 
 def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, on_step: OnStep, team: Processes = ALONE, *,
+                 run: Path, on_step: OnStep, team: Processes = ALONE, *, pass_tokens: int,
                  packed: bool = False) -> Any:
     """A Trainer for `rows`; `train(resume_from_checkpoint=checkpoints.newest(run))` runs it.
 
@@ -45,6 +45,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         on_step: told of each optimizer step, after it: step, loss (mean over the step's
             trained tokens), learning_rate, tokens (real ones), trained, seconds.
         team: the processes that train together; each gets every batch and takes its share.
+        pass_tokens: that one forward pass may hold, and all that are computed side by side.
         packed: examples are laid end to end, see `packing`.
 
     Raises:
@@ -57,10 +58,10 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
                          mend="Use --no-checkpointing")
 
     pad = loaded.tokenizer.pad_token_id
-    budget, lanes = settings.micro_batch_tokens, lanes_for(loaded, settings)
-    room = room_of(loaded.model, budget, lanes)
-    collator = Collator(0 if pad is None else pad, budget, team.size, packed=packed, lanes=lanes,
-                        room=room)
+    lanes = lanes_for(loaded, settings)
+    room = room_of(loaded.model, pass_tokens, lanes)
+    collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
+                        lanes=lanes, room=room)
     trainer = _trainer_class()(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
         train_dataset=_as_dataset(rows),

@@ -57,6 +57,19 @@ def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return False
 
 
+def free_memory(device: str) -> int | None:
+    """Bytes that this process can still take on its CUDA card; None on another device.
+
+    What torch has taken from the driver and does not use counts as free.
+    """
+    if device != "cuda":
+        return None
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+
 def has_gpu() -> bool:
     """Whether torch may find a GPU here, told without importing torch, which takes seconds."""
     return sys.platform == "darwin" or Path("/dev/nvidiactl").exists() or (

@@ -137,6 +137,45 @@ def stored_dtype(name: str, revision: str | None = None) -> str:
     return found if found in ("float32", "float16") else "bfloat16"
 
 
+def is_here(name: str, revision: str | None = None) -> bool:
+    """Whether a base's config.json is on this machine.
+
+    Raises:
+        ModelError: as `resolve_base`.
+    """
+    base, wanted = resolve_base(name, revision)
+    if isinstance(base, Path):
+        return (base / "config.json").is_file()
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(base, "config.json", revision=wanted), str)
+
+
+def local_configs(name: str, revision: str | None = None) -> tuple[Any | None, Any | None]:
+    """A base's configuration and the one for generating, where they are here: no hub is asked.
+
+    Returns:
+        None for what is not here.
+
+    Raises:
+        ModelError: as `resolve_base`; a config.json that cannot be read, or of an architecture
+            that transformers does not have.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    hush()
+    base, wanted = resolve_base(name, revision)
+    if not is_here(name, revision):
+        return None, None
+    config = _explained(str(base), lambda: AutoConfig.from_pretrained(
+        base, revision=wanted, local_files_only=True, trust_remote_code=False))
+    try:
+        return config, GenerationConfig.from_pretrained(base, revision=wanted,
+                                                        local_files_only=True)
+    except OSError:  # it has none
+        return config, None
+
+
 def load_base(settings: ModelSettings, *, quantization: Quantization,
               training: bool = False, sharded: bool = False) -> Loaded:
     """Load a base model and its tokenizer, ready to answer or to take an adapter.
@@ -193,7 +232,7 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
             four_bit.hold_dequantized(model, getattr(torch, dtype))
         four_bit.let_go_of_files(model)
     tokenizer.padding_side = "left"
-    _settle_padding(tokenizer)
+    settle_padding(tokenizer)
     model.eval()
     return Loaded(
         model=model, tokenizer=tokenizer, name=settings.name, fingerprint=identity,
@@ -202,7 +241,7 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
         reads=reading_of(base) if isinstance(base, Path) else {})
 
 
-def _settle_padding(tokenizer: Any) -> None:
+def settle_padding(tokenizer: Any) -> None:
     """Pad with a token that ends no answer: who masks padding by it would mask the end too.
 
     Nothing here masks by the token, but other software does, and reads it from the tokenizer

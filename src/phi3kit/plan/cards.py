@@ -68,3 +68,12 @@ def on_each(shape: Shape, method: Method, parts: Mapping[str, int], cards: int,
 def gathered(shape: Shape, method: Method) -> int:
     """Bytes of the layer that a card collects from the others to compute it."""
     return int((NF4_BYTES if method == "qlora" else 2) * shape.linear / shape.layers)
+
+
+def shared_out(shape: Shape, method: Method, cards: int) -> int:
+    """Bytes that `finetune --shard` takes off each of several cards.
+
+    Frozen layers alone are divided there; one is gathered, embeddings and adapter stay whole.
+    """
+    layers = (NF4_BYTES if method == "qlora" else 2) * shape.linear
+    return int(layers * (1 - 1 / cards - 1 / shape.layers))

@@ -20,11 +20,17 @@ assumption too.
 
 **Speed on a CPU.** What the demo measured on two cores (docs/measured/demo.json), half to twice
 of it. That was QLoRA, and stands for LoRA too: there the two took the same time (docs/plan.md).
+Full fine-tuning takes `FULL_ON_CPU` times what its operations would take at that rate: the middle
+one of the three trainings in docs/measured/calibration.json, of 2.6 to 3.1 times. Operations do
+not count what it does besides: each pass casts every float32 weight, and its gradient, and adds
+the gradient up; each step reads and writes 28 bytes per weight for AdamW, and 4 to clip; and its
+layers are transformers' own, where an adapter's compute in fewer passes over memory
+(finetune/fused.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phi3kit.plan.gpus import Gpu
@@ -45,6 +51,8 @@ _UNPACKED_BYTES = 4.5
 # From docs/measured/demo.json, "finetune": QLoRA of the packaged model, activations kept, 88
 # steps of 8 examples. A test compares.
 DEMO_TOKENS, DEMO_SECONDS, _DEMO_CONTEXT = 94_848, 158.21, 140
+# From docs/measured/calibration.json and that rate. A test compares.
+FULL_ON_CPU = 2.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +105,11 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
                f"{', '.join(gpu.name for gpu in gpus)}; not measured")
         assumed = _assumed_of_gpus(method, at_once)
     else:
-        seconds = tuple(tokens * work.flops / (cpu_flops() * share) for share in _CPU_RANGE)
+        slower = FULL_ON_CPU if method == "full" else 1.0
+        seconds = tuple(slower * tokens * work.flops / (cpu_flops() * share)
+                        for share in _CPU_RANGE)
         how = "at the rate measured for the packaged model on two CPU cores, half to twice of it"
-        assumed = ("two CPU cores; LoRA as fast as QLoRA, as was measured for a small model",)
+        assumed = (_assumed_of_a_cpu(method),)
     if together > 1:
         seconds = tuple(value / (together * share)
                         for value, share in zip(seconds, _TOGETHER, strict=True))
@@ -115,19 +125,21 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
 
 
 def plan_times(shape: Shape, methods: Iterable[Method], size: DatasetSize,
-               settings: FinetuneSettings, *, gpus: Sequence[Gpu], most_tokens: int,
+               settings: FinetuneSettings, *, gpus: Sequence[Gpu],
+               most_tokens: Mapping[Method, int],
                price: float | None = None, together: int = 1) -> list[TimePlan]:
     """Hours that `finetune` would take on a dataset, for each method.
 
     Args:
         settings: epochs, batch_size and checkpointing count.
-        most_tokens: that a forward pass may hold; one batch is never more than its rows.
+        most_tokens: that a forward pass of each method may hold; one batch is never more than
+            its rows.
         together: how many cards share the rows of a batch out.
     """
     row = max(1, round(size.tokens / size.examples))
     return [train_time(shape, method, tokens=size.tokens * settings.epochs, context=row, gpus=gpus,
                        checkpointing=settings.checkpointing, price=price, together=together,
-                       pass_tokens=min(most_tokens, row * settings.batch_size // together))
+                       pass_tokens=min(most_tokens[method], row * settings.batch_size // together))
             for method in methods]
 
 
@@ -147,6 +159,13 @@ def _gpu_seconds(shape: Shape, method: Method, work: Work, gpu: Gpu, at_once: in
         unpacked = moved / (gpu.bandwidth_gb * 1e9 * _BANDWIDTH[end])
     started = work.passes * shape.layers * _LAYER_SECONDS[end] / at_once
     return max(computed, started) + unpacked
+
+
+def _assumed_of_a_cpu(method: Method) -> str:
+    if method == "full":
+        return (f"two CPU cores; full fine-tuning takes {FULL_ON_CPU:g} times what its operations "
+                "would at that rate, as was measured for a small model")
+    return "two CPU cores; LoRA as fast as QLoRA, as was measured for a small model"
 
 
 def _assumed_of_gpus(method: Method, at_once: int) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ from phi3kit.records.plan import (
     TimePlan,
     TrainingPlan,
 )
+from phi3kit.records.preflight import Preflight
 from phi3kit.records.retrieval import (
     CalibrationReport,
     ModeDifference,
@@ -167,6 +168,7 @@ __all__ = [
     "Overlap",
     "Passage",
     "PlanChange",
+    "Preflight",
     "Question",
     "RaftReport",
     "Reason",

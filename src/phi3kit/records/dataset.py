@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from phi3kit.records.common import Failure
+from phi3kit.records.preflight import Preflight
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,7 @@ class DatasetCheck:
         notes: what could not be checked, and why.
         control: lines of examples whose texts hold control tokens of the model, such as
             "<|end|>": they are trained and served broken up, as the plain text that they are.
+        preflight: of the model that they would be trained on.
     """
 
     source: str
@@ -168,6 +170,7 @@ class DatasetCheck:
     known: KnownAnswers | None = None
     notes: tuple[str, ...] = ()
     control: tuple[int, ...] = ()
+    preflight: Preflight | None = None
 
 
 @dataclass(frozen=True, slots=True)

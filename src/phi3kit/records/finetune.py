@@ -25,6 +25,8 @@ class TrainReport:
         losses: mean loss per optimizer step, in order.
         final_loss: mean over the trained tokens of the last tenth of the steps.
         peak_memory_bytes: peak resident memory (CPU) or allocated memory (CUDA).
+        micro_batch_tokens: that a forward pass could hold, as set or as chosen by the device; None
+            in runs of before that was recorded.
         data: what was found in the examples before training; None in runs of before that.
         planned: what `plan` says of it beside what it took; None in runs of before that, and
             for a model whose shape `plan` does not know.
@@ -51,3 +53,4 @@ class TrainReport:
     variants: tuple[str, ...] = ()
     data: DataDigest | None = None
     planned: CalibrationRow | None = None
+    micro_batch_tokens: int | None = None

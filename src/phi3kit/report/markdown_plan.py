@@ -10,7 +10,7 @@ from phi3kit.report.markdown import escape, table
 def plan_markdown(found: TrainingPlan) -> str:
     """The tables of a plan, and what they rest on."""
     methods = [plan.method for plan in found.plans]
-    parts = [f"# {escape(words.title(found.plans[0]))}", "## Memory, GB", memory_table(found)]
+    parts = [f"# {escape(words.title(found.plans))}", "## Memory, GB", memory_table(found)]
     if found.plans[0].gpus:
         parts += ["## GPUs needed", gpu_table(found)]
     if found.memory_gb is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from phi3kit.records import CalibrationRow, MemoryPlan, TrainingPlan
 
@@ -13,10 +13,16 @@ CALIBRATION_HEAD = ("run", "method", "rank", "fullest pass", "device", "planned 
                     "off by", "planned s", "took s", "off by")
 
 
-def title(plan: MemoryPlan) -> str:
-    """Which model and which step."""
-    return (f"{plan.model}: {plan.parameters / 1e9:.2f} B parameters, context {plan.context}, "
-            f"batch {plan.batch}")
+def title(plans: Sequence[MemoryPlan]) -> str:
+    """Which model and which step: of all methods, or of each where they differ."""
+    first = plans[0]
+    told = []
+    for name in ("context", "batch"):
+        values = {plan.method: getattr(plan, name) for plan in plans}
+        told.append(f"{name} " + (
+            str(getattr(first, name)) if len(set(values.values())) == 1 else
+            ", ".join(f"{value} for {method}" for method, value in values.items())))
+    return f"{first.model}: {first.parameters / 1e9:.2f} B parameters, {', '.join(told)}"
 
 
 def memory_rows(found: TrainingPlan) -> list[list[str]]:

@@ -14,6 +14,7 @@ from phi3kit.records import (
     RaftReport,
     SynthReport,
 )
+from phi3kit.report.preflight_text import preflight_rows
 from phi3kit.report.terminal_answer import plain
 
 if TYPE_CHECKING:
@@ -75,6 +76,9 @@ def check_lines(check: DatasetCheck) -> list[str]:
                                    f"{known.asked:,} answers ({share:.0%})" + (
             f"; {known.errors:,} could not be asked" if known.errors else "")))
     lines += [_row("note", note) for note in check.notes]
+    if check.preflight is not None:
+        lines.append(f"{check.preflight.model}: before it trains")
+        lines += [_row(*row) for row in preflight_rows(check.preflight)]
     return [*lines, *_findings(check)]
 
 

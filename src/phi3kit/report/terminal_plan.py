@@ -11,7 +11,7 @@ from phi3kit.report import plan_text as words
 def print_plan(found: TrainingPlan) -> None:
     """One column per method: memory by part, cards by size, what to change, hours and cost."""
     methods = [plan.method for plan in found.plans]
-    print(f"{words.title(found.plans[0])}\n")
+    print(f"{words.title(found.plans)}\n")
     _print_table([["memory, GB", *methods], *words.memory_rows(found)])
     if cards := words.gpu_rows(found):
         print()

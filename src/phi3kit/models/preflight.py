@@ -1,0 +1,160 @@
+"""What is looked at before a model trains: wrong without an error, it would be trained in.
+
+Most of it can be seen without the weights, and so ahead of the training: `look`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+from phi3kit.errors import ModelError, first_line
+from phi3kit.models.adapters import target_modules
+from phi3kit.models.catalog import find
+from phi3kit.models.chat import render, stop_token_ids
+from phi3kit.models.loading import Loaded, local_configs, settle_padding
+from phi3kit.models.tokenizer import any_tokenizer
+from phi3kit.records import Preflight
+from phi3kit.settings import FinetuneSettings, ModelSettings
+
+# How Phi, Llama 3, Qwen, SmolLM and most others write who speaks and where a turn ends.
+_MARK = re.compile(r"<\|[^|<>\s]+\|>")
+# More than any model has; a config.json may say anything.
+_MOST_LAYERS = 1000
+_LATER = "looked at when training starts"
+
+
+def preflight(loaded: Loaded, max_tokens: int) -> list[str]:
+    """Check template and tokenizer against each other; what has to be known, in lines.
+
+    That the layers to adapt are in the model, `adapters.target_modules` sees to, and that the
+    token that ends an answer is not the one for padding, `loading`.
+
+    Args:
+        loaded: the model that is about to train.
+        max_tokens: of the longest example.
+
+    Raises:
+        ModelError: no chat template, or one that writes control tokens which the tokenizer does
+            not have.
+    """
+    _whole_marks(loaded.tokenizer)
+    return _context(loaded.model.config, loaded.context, max_tokens)
+
+
+def look(model: ModelSettings, own: FinetuneSettings) -> Preflight:
+    """The same ahead of a training, and the layers that it would adapt; no weights are loaded.
+
+    Nothing is raised for a model that cannot be trained on: that is what it tells.
+    """
+    blank = Preflight(model=model.name)
+    if model.endpoint is not None:
+        return replace(blank, unseen=(f"model.endpoint is set: of {model.name} nothing is here to "
+                                      "look at, and training needs it here",))
+    try:
+        tokenizer = any_tokenizer(model)
+        config, generation = local_configs(model.name, model.revision)
+    except ModelError as error:
+        return replace(blank, problems=(str(error),))
+    if tokenizer is None and config is None:
+        return replace(blank, unseen=(
+            f"{model.name} is not on this machine: its template, special tokens, layers and "
+            f"context are {_LATER}",))
+    found = _of_tokenizer(blank, tokenizer, config, generation)
+    return _of_config(found, config, model, own)
+
+
+def _of_tokenizer(found: Preflight, tokenizer: Any, config: Any, generation: Any) -> Preflight:
+    if tokenizer is None:
+        return replace(found, unseen=(*found.unseen, f"its tokenizer is not here: template and "
+                                                     f"special tokens are {_LATER}"))
+    try:
+        marks = _whole_marks(tokenizer)
+        ends = stop_token_ids(tokenizer, SimpleNamespace(config=config,
+                                                         generation_config=generation))
+    except ModelError as error:
+        return replace(found, problems=(*found.problems, str(error)))
+    settle_padding(tokenizer)
+    return replace(found, marks=tuple(marks), padding=str(tokenizer.pad_token or ""),
+                   ends=tuple(map(str, tokenizer.convert_ids_to_tokens(ends))))
+
+
+def _of_config(found: Preflight, config: Any, model: ModelSettings,
+               own: FinetuneSettings) -> Preflight:
+    if config is None:
+        return replace(found, unseen=(*found.unseen, "its config.json is not here: layers and "
+                                                     f"context are {_LATER}"))
+    holds = getattr(config, "max_position_embeddings", None)
+    if isinstance(holds, int):
+        found = replace(found, context=holds, positions=_rope(config).get("rope_type") or "default",
+                        notes=tuple(_context(config, holds, own.max_tokens)))
+    if own.full:
+        return found
+    try:
+        return replace(found, modules=_to_adapt(config, model))
+    except ModelError as error:
+        return replace(found, problems=(*found.problems, str(error)))
+    except (RuntimeError, LookupError, TypeError, AttributeError, ImportError) as error:
+        # Code that cannot be run without weights says so in any way it likes.
+        return replace(found, unseen=(*found.unseen, "the layers cannot be made without weights "
+                                      f"({first_line(error)}): they are {_LATER}"))
+
+
+def _to_adapt(config: Any, model: ModelSettings) -> tuple[str, ...]:
+    """The layers that get the adapter, of a model that has their names and no weights.
+
+    Raises:
+        ModelError: they are not in it, or transformers has no such causal language model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if getattr(config, "num_hidden_layers", 0) > _MOST_LAYERS:
+        raise RuntimeError(f"{config.num_hidden_layers} of them")
+    try:
+        with torch.device("meta"):
+            made = AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise ModelError(f"the model cannot be made ({first_line(error)})", where=model.name,
+                         mend="Use a causal language model that transformers has") from error
+    return target_modules(Loaded(
+        model=made, tokenizer=None, name=model.name, fingerprint="", quantization="none",
+        dtype="float32", device="meta", spec=find(model.name), context=0))
+
+
+def _whole_marks(tokenizer: Any) -> Sequence[str]:
+    """The marks that the template writes. One in several tokens is text: nothing ends there."""
+    text = render(tokenizer, [{"role": "user", "content": "?"},
+                              {"role": "assistant", "content": "!"}], generation=False)
+    marks = list(dict.fromkeys(_MARK.findall(text)))
+    for mark in marks:
+        count = len(tokenizer(mark, add_special_tokens=False)["input_ids"])
+        if count != 1:
+            raise ModelError(
+                f"the chat template writes {mark}, which the tokenizer takes for {count} tokens of "
+                "ordinary text", where=str(tokenizer.name_or_path),
+                mend="Use the tokenizer that belongs to the template, or the model's own template")
+    return marks
+
+
+def _context(config: Any, holds: int, wanted: int) -> list[str]:
+    if wanted > holds:
+        return [f"finetune.max_tokens is {wanted:,} and the model holds {holds:,} tokens: "
+                "longer examples lose the start of their prompts"]
+    rope = _rope(config)
+    # LongRoPE (Ding et al. 2024) has factors for rows within the first training's context, and
+    # others for longer ones.
+    short = (rope.get("original_max_position_embeddings")
+             or getattr(config, "original_max_position_embeddings", None))
+    if rope.get("rope_type") == "longrope" and short and wanted > short:
+        return [f"finetune.max_tokens is {wanted:,}: examples of more than {short:,} tokens are "
+                "trained with the model's factors for long context, shorter ones with the others"]
+    return []
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    return (getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None)
+            or {})

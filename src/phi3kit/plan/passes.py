@@ -1,0 +1,104 @@
+"""How many tokens a forward and backward pass takes, where `finetune.micro_batch_tokens` is null.
+
+A CPU gains little beyond 512. A GPU starves on so few: starting a layer's kernels and unpacking
+4-bit weights take as long for a short pass as for a long one (see `time`). So on a card a pass
+holds the largest power of two of tokens that the plan counts into the memory, at the high end of
+its range: that end takes 1.2 GiB and 15% for what is no tensor, which is the room that is kept, and
+the next power of two does not fit. Never less than the longest row, which is a pass of its own
+anyway, and never more than an optimizer step's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from phi3kit.plan.cards import FRAGMENTATION, GB, shared_out
+from phi3kit.plan.memory import parts_of
+from phi3kit.plan.shapes import Shape
+from phi3kit.plan.step import Method, Place, Step
+from phi3kit.settings import Settings
+
+ON_CPU = 512
+# Packed, attention works on the square of a pass, masked parts too: 12 · layers · hidden · tokens
+# operations per token beside 4 per weight, a sixth more for Phi-3-mini at 2,048.
+PACKED = 2048
+# Activations that the plan has no term for, as shares of those that it counts: full fine-tuning
+# keeps what runs along the layers in 32 bits, and peft's own layers, which DoRA and dropout take,
+# keep each input in 32 bits and more. A test counts them.
+UNCOUNTED: Mapping[str, float] = MappingProxyType({"full": 1.0, "dora": 2.5, "dropout": 2.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a forward pass may hold.
+
+    Attributes:
+        tokens: padding included.
+        why: so many, in words.
+        fits: False where the plan says that not even the longest row does.
+    """
+
+    tokens: int
+    why: str
+    fits: bool = True
+
+
+def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longest: int,
+                place: Place, memory: float | None = None, cards: int = 1,
+                shared: bool = False) -> Pass:
+    """The tokens of a pass: those of `finetune.micro_batch_tokens`, else by the device.
+
+    Args:
+        values: the settings of a training.
+        method: how it trains, in place of what they say.
+        shape: the model's; None where the plan does not know it.
+        longest: tokens of the longest row, as it is padded.
+        place: "cpu" for whatever is no CUDA card.
+        memory: bytes free on the card, or on each; None: no card is known.
+        cards: that share the rows of an optimizer step out.
+        shared: each card holds its share of the frozen layers.
+    """
+    own = values.finetune
+    if own.micro_batch_tokens is not None:
+        return Pass(own.micro_batch_tokens, "as set")
+    if place == "cpu":
+        return Pass(ON_CPU, "a CPU gains little from more")
+    if memory is None:
+        return Pass(max(ON_CPU, longest), f"a row or {ON_CPU}, for no card is named")
+    if shape is None:
+        return Pass(max(ON_CPU, longest), f"a row or {ON_CPU}, for the model's shape is not known")
+    step = longest * -(-own.batch_size // cards)
+    most = min(step, PACKED) if own.packing else step
+
+    def fits(tokens: int) -> bool:
+        return _need(values, method, shape, tokens, cards if shared else 1) <= memory
+
+    tokens = 1
+    while tokens < most and fits(2 * tokens):
+        tokens *= 2
+    tokens = max(longest, min(tokens, most))
+    room = f"{memory / GB:.1f} GB"
+    if not fits(tokens):
+        return Pass(tokens, f"one row, for which {room} are tight", fits=False)
+    if tokens == step:
+        rows = "all rows of an optimizer step" if cards == 1 else "a card's rows of a step"
+        return Pass(tokens, f"{rows}, which {room} hold with room kept")
+    return Pass(tokens, f"what {room} hold by plan with room kept")
+
+
+def _need(values: Settings, method: Method, shape: Shape, tokens: int, cards: int) -> int:
+    """Bytes of a pass on each card, at the high end, with what the plan has no term for."""
+    own = values.finetune
+    parts = parts_of(shape, method, Step(context=tokens, rank=own.rank,
+                                         checkpointing=own.checkpointing), "high")
+    on = {"full": method == "full", "dora": own.dora and method != "full",
+          "dropout": own.dropout > 0 and method != "full"}
+    more = parts["activations"] * sum(UNCOUNTED[name] for name, there in on.items() if there)
+    if values.model.dtype == "float32":  # the plan counts 16 bits
+        more += parts["activations"] + (0 if method == "full" else parts["weights"])
+    if own.packing:  # who sees whom, once in a byte and per layer in 16 bits
+        more += tokens**2 * (1 + 2 * (1 if own.checkpointing else shape.layers))
+    need = sum(parts.values()) + int(more * (1 + FRAGMENTATION["high"]))
+    return need - (shared_out(shape, method, cards) if cards > 1 else 0)

@@ -1,0 +1,128 @@
+"""The tokens of a pass, chosen by the device: here a CPU, and cards that are made up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from facts_to_learn import Configure
+
+from phi3kit.dataset.encode import Encoded
+from phi3kit.errors import ModelError
+from phi3kit.finetune import passes, processes, train
+from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.finetune.train import finetune
+from phi3kit.models import hardware
+from phi3kit.plan.cards import GB
+from phi3kit.plan.passes import Pass, choose_pass
+from phi3kit.plan.shapes import shape_of
+from phi3kit.settings import FinetuneSettings, ModelSettings, Settings
+
+
+def on_a_card(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(passes, "pick_device", lambda wanted: "cuda")
+    monkeypatch.setattr(passes, "free_memory", lambda device: free)
+
+
+def of_mini(**own: Any) -> Settings:
+    return Settings(model=ModelSettings(name="phi-3-mini"), finetune=FinetuneSettings(**own))
+
+
+def test_on_this_machine_and_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert passes.pass_ahead(Settings(model=ModelSettings(device="cpu"))).tokens == 512
+    on_a_card(monkeypatch, 24 * GB)
+    by_hand = choose_pass(of_mini(), "lora", shape_of("phi-3-mini"), longest=1024, place="gpu",
+                          memory=24 * GB)
+    assert passes.pass_ahead(of_mini()) == by_hand and by_hand.tokens == 2048
+    assert passes.pass_ahead(of_mini(qlora=True, checkpointing=True)).tokens == 8 * 1024
+    assert passes.pass_ahead(of_mini(micro_batch_tokens=64)) == Pass(64, "as set")
+    monkeypatch.setenv("WORLD_SIZE", "4")  # each of four takes two of the eight rows
+    assert passes.pass_ahead(of_mini(qlora=True, checkpointing=True)).tokens == 2 * 1024
+
+
+def test_a_model_whose_shape_the_plan_does_not_know_takes_a_row(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    on_a_card(monkeypatch, 80 * GB)
+    (tmp_path / "config.json").write_text(json.dumps({"num_local_experts": 8}))
+    found = passes.pass_ahead(Settings(model=ModelSettings(name=str(tmp_path))))
+    assert found.tokens == 1024 and "shape is not known" in found.why
+
+
+def test_ahead_no_hub_is_asked_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_card(monkeypatch, 80 * GB)
+
+    def fetched(*given: Any, **named: Any) -> Any:
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", fetched)
+    nowhere = Settings(model=ModelSettings(name="some/model-that-nobody-has"))
+    assert "shape is not known" in passes.pass_ahead(nowhere).why
+    with pytest.raises(AssertionError, match="the hub was asked"):  # when it trains, it is
+        passes.pass_here(nowhere, "cuda", 80 * GB, longest=64, processes=1)
+
+
+@pytest.mark.skipif(hardware.has_gpu(), reason="here it is there")
+def test_a_card_that_is_not_there_is_said() -> None:
+    with pytest.raises(ModelError, match="no cuda device"):
+        passes.pass_ahead(Settings(model=ModelSettings(device="cuda")))
+
+
+def rows(*lengths: int) -> list[Any]:
+    return [train._Row(None, (), Encoded((5,) * n, (5,) * n)) for n in lengths]
+
+
+def test_a_training_bounds_it_by_its_own_rows_and_says_so(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = train._pass_tokens(of_mini(), rows(30, 120), "cuda", 24 * GB, ALONE)
+    assert held == 8 * 128  # rows of 120 are padded to 128
+    assert "1,024 tokens in a forward pass: all rows of an optimizer step" in (
+        capsys.readouterr().err)
+    assert train._pass_tokens(of_mini(), rows(30, 3000), "cuda", 24 * GB, ALONE) == 3008
+    capsys.readouterr()
+    assert train._pass_tokens(of_mini(micro_batch_tokens=9), rows(30), "cuda", 24 * GB, ALONE) == 9
+    assert train._pass_tokens(of_mini(), rows(30, 120), "cpu", None, ALONE) == 512
+    assert capsys.readouterr().err == ""
+
+
+def test_the_card_with_least_room_chooses_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All share out the same micro-batches."""
+    import torch
+
+    def with_a_smaller_card(tensor: Any, op: Any) -> None:
+        assert op == torch.distributed.ReduceOp.MIN
+        tensor.clamp_(max=20 * GB)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", with_a_smaller_card)
+    monkeypatch.setattr(processes, "_device", lambda: "cpu")
+    two = Processes(0, 2)
+    assert two.least(48 * GB) == 20 * GB and ALONE.least(48 * GB) == 48 * GB
+    mine = of_mini(batch_size=64)
+    apart = train._pass_tokens(mine, rows(512), "cuda", 48 * GB, ALONE)
+    assert train._pass_tokens(mine, rows(512), "cuda", 48 * GB, two) < apart
+
+
+def test_the_runs_record_says_what_was_used_and_is_the_same_run(configure: Configure) -> None:
+    report = finetune(configure(epochs=1))
+    assert report.micro_batch_tokens == 512
+    state = json.loads((Path(report.run) / "run.json").read_text())
+    assert state["result"]["micro_batch_tokens"] == 512
+    assert state["settings"]["values"]["finetune"]["micro_batch_tokens"] is None
+    assert "micro_batch_tokens" not in state["inputs"]["finetune"]
+    assert finetune(configure(epochs=1, micro_batch_tokens=64)).reused
+    fresh = finetune(configure(epochs=1, micro_batch_tokens=64), fresh=True)
+    assert (fresh.run, fresh.micro_batch_tokens) == (report.run, 64)
+    assert fresh.losses == pytest.approx(report.losses, abs=1e-5)
+
+
+def test_what_torch_holds_and_does_not_use_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (10 * GB, 24 * GB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 5 * GB)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 2 * GB)
+    assert hardware.free_memory("cuda") == 13 * GB
+    assert hardware.free_memory("cpu") is None and hardware.free_memory("mps") is None
