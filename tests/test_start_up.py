@@ -71,6 +71,15 @@ def test_a_command_builds_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(built) == len(commands) == 14
 
 
+def test_a_command_ends_without_looking_for_cycles(tmp_path: Path) -> None:
+    """Callbacks of the end run last in, first out: one that is there before runs after."""
+    told = "import atexit, gc; atexit.register(lambda: print('FROZEN', gc.get_freeze_count()))\n"
+    done = subprocess.run([sys.executable, "-c", told + PROBE.format(args=("init",), names=())],
+                          cwd=tmp_path, capture_output=True, text=True)
+    *_, last = done.stdout.splitlines()
+    assert last.startswith("FROZEN ") and int(last.split()[1]) > 1000, done.stderr
+
+
 def test_what_no_command_is_called_is_likened_to_one(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-m", "phi3kit", "igest"], cwd=tmp_path,
                           capture_output=True, text=True)
