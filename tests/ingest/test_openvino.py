@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,25 @@ def test_torch_is_never_imported_and_nothing_reports_home() -> None:
             "if sys.modules.get(m)])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_threads_encode_at_once_and_one_that_fails_blocks_no_other() -> None:
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    parts = [texts()[at::4] for at in range(4)]
+    alone = [embedder.encode(part) for part in parts]
+
+    def fail(done: int) -> None:
+        raise InterruptedError
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):  # each would keep what it works with, if it did not give it back
+            failing = [pool.submit(embedder.encode, part, advance=fail) for part in parts]
+            assert all(isinstance(one.exception(), InterruptedError) for one in failing)
+        beside = list(pool.map(embedder.encode, parts))
+    for one, other in zip(alone, beside, strict=True):
+        assert np.array_equal(one, other)
 
 
 @pytest.mark.model

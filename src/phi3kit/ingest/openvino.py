@@ -7,9 +7,11 @@ takes seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import queue
 import shutil
 import sys
 import tempfile
@@ -59,14 +61,19 @@ class OpenvinoEncoder:
         self._pooling = pooling
         assert tokenizer.truncation is not None  # see `truncated`
         self._window = int(tokenizer.truncation["max_length"])
-        self._at_once = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        # As many batches as the CPU works on at once, of whatever thread: each holds memory.
+        # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
+            self._free.put(compiled.create_infer_request())
 
     def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
         """Vectors: float32 [len(texts), dimension], not yet of length 1.
 
         Texts of similar length share a batch, so that little is padding. Each core has a batch
         of its own: all cores on one wait for the slowest at every layer, and while a file is
-        cut or stored beside it, one is slow.
+        cut or stored beside it, one is slow. Threads may encode at once: the batches of the
+        second fill the cores that the last ones of the first leave idle.
 
         Args:
             advance: called with the number of texts after each batch.
@@ -84,20 +91,30 @@ class OpenvinoEncoder:
             if advance is not None:
                 advance(len(batch))
 
-        made = list(batches([self._width(row) for row in rows], BATCH_TOKENS))
-        # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
-        free = [self._compiled.create_infer_request() for _ in made[:self._at_once]]
         at_work: deque[tuple[Any, list[int]]] = deque()
-        for batch in made:
-            if not free:
-                free.append(_finish(at_work, keep))
-            request = free.pop()
-            # The first is the longest.
-            request.start_async(_padded([rows[at] for at in batch], self._width(rows[batch[0]])))
-            at_work.append((request, batch))
-        while at_work:
-            _finish(at_work, keep)
+        try:
+            for batch in batches([self._width(row) for row in rows], BATCH_TOKENS):
+                request = self._request(at_work, keep)
+                at_work.append((request, batch))
+                # The first is the longest.
+                request.start_async(_padded([rows[at] for at in batch],
+                                            self._width(rows[batch[0]])))
+            while at_work:
+                self._free.put(_finish(at_work, keep))
+        finally:
+            for request, _ in at_work:  # after an error
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
+                self._free.put(request)
         return vectors
+
+    def _request(self, at_work: deque[tuple[Any, list[int]]],
+                 keep: Callable[[np.ndarray, list[int]], None]) -> Any:
+        """One that is free; when there is none, the first of our own, else another thread's."""
+        try:
+            return self._free.get(block=not at_work)
+        except queue.Empty:
+            return _finish(at_work, keep)
 
     def _width(self, row: Sequence[int]) -> int:
         """Tokens that a row has as the longest of its batch."""
@@ -107,9 +124,10 @@ class OpenvinoEncoder:
 def _finish(at_work: deque[tuple[Any, list[int]]],
             keep: Callable[[np.ndarray, list[int]], None]) -> Any:
     """Wait for the batch that began first; returns its request, which is free again."""
-    request, batch = at_work.popleft()
+    request, batch = at_work[0]
     request.wait()
     keep(request.get_output_tensor().data, batch)
+    at_work.popleft()
     return request
 
 
