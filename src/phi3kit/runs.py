@@ -8,7 +8,6 @@ again, an interrupted run is continued, and a changed input is another folder.
 from __future__ import annotations
 
 import errno
-import importlib.metadata
 import json
 import os
 import platform
@@ -205,6 +204,8 @@ def _runs_setting(state: Mapping[str, Any]) -> Path:
 
 def versions() -> dict[str, str]:
     """Installed versions of Python and of the packages that change results."""
+    import importlib.metadata  # it takes longer than most commands have to start
+
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:

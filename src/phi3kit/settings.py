@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-import yaml
 from msgspec import Meta, Struct
 
 from phi3kit.errors import SettingsError
@@ -409,8 +408,10 @@ def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) 
             return "--" + key.rpartition(".")[2].replace("_", "-")
         return f"{path.name}:{lines[key]}" if key in lines else path.name
 
+    valid = flatten(msgspec.to_builtins(Settings()))
     for key in flatten(tree):
-        _refuse_unknown(key, place)
+        if key not in valid and key not in _SECTIONS:
+            raise _unknown(key, valid, place)
     values = _convert(tree, place)
     in_file = set(lines)
     sources: dict[str, Source] = {
@@ -422,6 +423,8 @@ def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     """The file's tree and the 1-based line of every dotted key."""
+    import yaml  # only where there is a file to read
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         text = path.read_text(encoding="utf-8")
@@ -459,10 +462,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 _SECTIONS = frozenset(Settings.__struct_fields__) - {"runs"}
 
 
-def _refuse_unknown(key: str, place: Any) -> None:
-    valid = keys()
-    if key in valid or key in _SECTIONS:
-        return
+def _unknown(key: str, valid: Collection[str], place: Any) -> SettingsError:
     section, _, name = key.rpartition(".")
     near = difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
     if not near:  # right name in the wrong section
@@ -470,7 +470,7 @@ def _refuse_unknown(key: str, place: Any) -> None:
     if not near and not section:
         near = difflib.get_close_matches(key, _SECTIONS, n=1, cutoff=0.5)
     mend = f"Did you mean '{near[0]}'?" if near else "See `phi3kit init` for the valid keys"
-    raise SettingsError(f"unknown key '{key}'", where=place(key), mend=mend)
+    return SettingsError(f"unknown key '{key}'", where=place(key), mend=mend)
 
 
 def _convert(tree: Mapping[str, Any], place: Any) -> Settings:

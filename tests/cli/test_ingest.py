@@ -115,7 +115,8 @@ def test_what_is_unchanged_imports_nothing_heavy(run_cli, tmp_path, docs):
         "import sys; sys.argv = ['phi3kit', 'ingest', 'docs']\n"
         "from phi3kit.cli.app import main\n"
         "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code\n"
-        "print([n for n in ('torch', 'transformers', 'chromadb', 'numpy') if n in sys.modules])")
+        "print([n for n in ('torch', 'transformers', 'chromadb', 'numpy', 'rich', 'asyncio', "
+        "'yaml', 'phi3kit.records.compare') if n in sys.modules])")
     done = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True,
                           text=True)
     assert "1 unchanged" in done.stdout, done.stderr

@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -234,3 +236,22 @@ def test_damaged_weights_are_one_line(copy):
 def test_an_embedder_that_is_not_there(name):
     with pytest.raises(ModelError, match=r"hub cannot be reached|no folder"):
         open_embedder(name)
+
+
+def test_torch_has_one_batch_at_a_time(monkeypatch):
+    """Whoever embeds from several threads: memory is meant to hold one."""
+    embedder = open_embedder("minilm")
+    vars(embedder).update(_fast=None, dimension=4)
+    at_work, most = [], []
+
+    def slowly(self, texts):
+        at_work.append(texts)
+        time.sleep(0.05)
+        most.append(len(at_work))
+        at_work.remove(texts)
+        return np.ones((len(texts), 4), dtype=np.float32)
+
+    monkeypatch.setattr(embed.LocalEmbedder, "_with_torch", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(embedder.encode, [["one"], ["two"], ["three"]]))
+    assert most == [1, 1, 1]

@@ -3,13 +3,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 from holdings import FOLDER, held
 from word_embedder import WordEmbedder
 
 from phi3kit.errors import DataError, SettingsError, StoreError
-from phi3kit.ingest import batch, lock, reconcile
+from phi3kit.ingest import batch, lock, reconcile, walk
 from phi3kit.ingest.store import Store, create_store, open_store
 from phi3kit.ingest.workers import Readers
 
@@ -34,6 +35,12 @@ def test_twice_changes_nothing(ingest, docs, words, monkeypatch):
     assert len(report.unchanged) == 3 and not (report.added or report.changed or report.deleted)
     assert report.chunks == 3 and report.chunks_embedded == report.chunks_deleted == 0
     assert held() == before and len(words.seen) == seen
+
+
+def test_what_is_unchanged_waits_for_no_disk(ingest, docs, monkeypatch):
+    ingest("docs")
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("flushed"))
+    assert len(ingest("docs").unchanged) == 3
 
 
 def test_an_edited_file_replaces_its_chunks_and_keeps_the_rest(ingest, docs, words):
@@ -140,6 +147,20 @@ def test_sources_outside_of_the_working_folder_are_absolute(ingest, tmp_path_fac
     outside.write_text("A note.")
     assert ingest(str(outside)).added == (outside.as_posix(),)
     assert not ingest(str(outside.parent)).added
+
+
+@pytest.mark.parametrize("here", [".", "docs", "docs/sub", "elsewhere"])
+@pytest.mark.parametrize("named", ["docs", ".", "docs/../docs/sub"])
+def test_files_of_folders_are_named_as_if_given_one_by_one(here, named, docs, project,
+                                                           monkeypatch):
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / here)
+    given = os.path.relpath(project / named)
+    found = walk.walk([given], project / "store")
+    assert len(found.files) == (1 if named.endswith("sub") else 3)
+    for source, path in found.files.items():
+        assert source == walk.source_of(path)
+        assert (Path.cwd() / source).samefile(path)
 
 
 def test_hostile_folder(ingest, docs, project):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,53 @@ def test_torch_is_never_imported_and_nothing_reports_home() -> None:
             "if sys.modules.get(m)])")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_threads_encode_at_once_and_one_that_fails_blocks_no_other() -> None:
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    parts = [texts()[at::4] for at in range(4)]
+    alone = [embedder.encode(part) for part in parts]
+
+    def fail(done: int) -> None:
+        raise InterruptedError
+
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):  # each would keep what it works with, if it did not give it back
+            failing = [pool.submit(embedder.encode, part, advance=fail) for part in parts]
+            assert all(isinstance(one.exception(), InterruptedError) for one in failing)
+        beside = list(pool.map(embedder.encode, parts))
+    for one, other in zip(alone, beside, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.model
+def test_what_is_made_for_this_cpu_is_kept_and_gives_the_same_vectors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also where it was cut off, as by a kill or by another process that reads too early."""
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
+
+    def encoded() -> tuple[np.ndarray, bool]:
+        embedder = LocalEmbedder("minilm", minilm(), "cpu")
+        assert embedder._fast is not None
+        return (embedder.encode(texts()),
+                bool(embedder._fast._compiled.get_property("LOADED_FROM_CACHE")))
+
+    first, again = encoded(), encoded()
+    assert (first[1], again[1]) == (False, True)
+    blob, = tmp_path.glob("openvino/*/compiled/*")
+    assert blob.stat().st_size < 2 * 2**20  # without the weights
+    blob.chmod(0o644)
+    blob.write_bytes(blob.read_bytes()[:-1000])
+    cut, mended = encoded(), encoded()
+    assert (cut[1], mended[1]) == (False, True)
+    monkeypatch.setattr("os.access", lambda *_: False)  # a cache that cannot be written
+    unkept = encoded()
+    assert not unkept[1]
+    for other in (again, cut, mended, unkept):
+        assert np.array_equal(first[0], other[0])
 
 
 def changed(tmp_path: Path, name: str, **values: object) -> Path:

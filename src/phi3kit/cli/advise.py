@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
 from phi3kit.cli.advise_answers import Answering
-from phi3kit.records import Advice, Comparison, as_json
+from phi3kit.records import as_json
+
+if TYPE_CHECKING:
+    from phi3kit.records import Advice, Comparison
 
 
 def advise(

@@ -13,10 +13,10 @@ import typer
 
 from phi3kit import progress
 from phi3kit.errors import DataError
-from phi3kit.records import Comparison
 
 if TYPE_CHECKING:
     from phi3kit.advise.from_data import FromData
+    from phi3kit.records import Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phi3kit import settings
 from phi3kit.cli import dry_run
 from phi3kit.errors import SettingsError
-from phi3kit.records import Comparison, as_json
+from phi3kit.records import as_json
+
+if TYPE_CHECKING:
+    from phi3kit.records import Comparison
 
 
 def compare(

@@ -11,7 +11,7 @@ import typer
 from phi3kit import settings
 from phi3kit.cli import dry_run
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None,
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None,
                   help="Training examples: check, split, give passages, write.")
 
 _File = Annotated[Path | None, typer.Argument(

@@ -8,6 +8,7 @@ for a moment, only its own micro-batch waits.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -53,13 +54,28 @@ def room_of(model: Any, budget: int, lanes: int) -> int:
 class Lanes:
     """The threads of a training, each with its share of the cores.
 
+    They stay from step to step: what a thread has freed is kept for the same thread.
+
     Args:
         count: how many.
         room: see `room_of`; larger micro-batches are computed one by one, with all cores.
     """
 
     def __init__(self, count: int, room: int) -> None:
+        import torch
+
         self._count, self._room = count, room
+        self._each = max(1, torch.get_num_threads() // count)
+        all_there = threading.Barrier(count)
+
+        def begin() -> None:
+            torch.set_num_threads(self._each)
+            all_there.wait()
+
+        with self._cores_shared():
+            self._threads = ThreadPoolExecutor(count, "lane")
+            for job in [self._threads.submit(begin) for _ in range(count)]:
+                job.result()
 
     def backward(self, parameters: Iterable[Any], micro: Sequence[Micro],
                  loss_of: Callable[[Micro], Any]) -> Any:
@@ -79,18 +95,30 @@ class Lanes:
         alone = [m for m in micro if m["input_ids"].numel() > self._room]
         lanes = shared_out([m for m in micro if m["input_ids"].numel() <= self._room],
                            self._count)
+        if len(lanes) == 1:
+            alone += lanes.pop()
         sums = [_sum(trained, alone, loss_of)] if alone else []
         if lanes:
-            with _cores_shared(len(lanes)) as cores, ThreadPoolExecutor(
-                    len(lanes), initializer=torch.set_num_threads,
-                    initargs=(cores,)) as threads:
-                jobs = [threads.submit(_sum, trained, lane, loss_of) for lane in lanes]
+            with self._cores_shared():
+                jobs = [self._threads.submit(_sum, trained, lane, loss_of) for lane in lanes]
                 sums += [job.result() for job in jobs]
         for _, gradients in sums:
             for weight, gradient in zip(trained, gradients, strict=True):
                 if gradient is not None:
                     weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
         return torch.stack([loss for loss, _ in sums]).sum()
+
+    @contextmanager
+    def _cores_shared(self) -> Iterator[None]:
+        """Beside each thread's own number of cores there is one for a process, in MKL."""
+        import torch
+
+        cores = torch.get_num_threads()
+        torch.set_num_threads(self._each)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(cores)
 
 
 def shared_out(micro: Sequence[Micro], lanes: int) -> list[list[Micro]]:
@@ -125,18 +153,3 @@ def _sum(trained: Sequence[Any], micro: Sequence[Micro], loss_of: Callable[[Micr
         sums = [new if held is None else held if new is None else held.add_(new)
                 for held, new in zip(sums, gradients, strict=True)]
     return total, sums
-
-
-@contextmanager
-def _cores_shared(lanes: int) -> Iterator[int]:
-    """Let one operation take its lane's cores only; yields how many these are."""
-    import torch
-
-    cores = torch.get_num_threads()
-    each = max(1, cores // lanes)
-    # Beside each thread's own number there is one for all of a process, in MKL.
-    torch.set_num_threads(each)
-    try:
-        yield each
-    finally:
-        torch.set_num_threads(cores)

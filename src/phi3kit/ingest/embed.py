@@ -7,6 +7,7 @@ a run with nothing to embed never pays it.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,6 +84,7 @@ class LocalEmbedder:
         self._prompt = prompts.question if questions else prompts.document
         self._folder = folder
         self._device = device
+        self._turn = threading.Lock()
 
     @functools.cached_property
     def tokenizer(self) -> Tokenizer:
@@ -125,7 +127,8 @@ class LocalEmbedder:
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 [len(texts), dimension], each of length 1.
 
-        Texts of similar length share a batch, so that little is padding.
+        Texts of similar length share a batch, so that little is padding. Threads may encode at
+        once, when the model is loaded: asking for `dimension` sees to that.
 
         Args:
             advance: called with the number of texts after each batch.
@@ -141,7 +144,8 @@ class LocalEmbedder:
             lengths = [min(len(e.ids), self.window)
                        for e in self.tokenizer.encode_batch(list(texts))]
             for batch in batches(lengths, _BATCH_TOKENS):
-                vectors[batch] = self._with_torch([texts[at] for at in batch])
+                with self._turn:  # a batch is as much as memory is meant to hold
+                    vectors[batch] = self._with_torch([texts[at] for at in batch])
                 if advance is not None:
                     advance(len(batch))
         # In bfloat16 a vector's length is 1 to three digits only.

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.ahead import Ahead
@@ -26,12 +26,19 @@ from phi3kit.records import Failure
 from phi3kit.settings import Settings
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
     import numpy as np
+
+    # A group, the IDs of its texts that are embedded, and their vectors to come, if any.
+    Begun: TypeAlias = tuple[list[File | Failure], list[str], Future[np.ndarray] | None]
 
 Group: TypeAlias = list[File | Failure]
 # From so many files on, embedding while others are read is worth asking the collection which
 # texts it has.
 _WORTH_IT = 32
+# Groups that are embedded at once: with one, cores would wait for the last batch of each.
+_ENCODERS = 2
 
 # A generator, so that who stops reading it can end what it has started.
 Files: TypeAlias = Generator[File | Failure, None, None]
@@ -64,24 +71,35 @@ class Local:
 
     def files(self, paths: Mapping[str, Path], held: Iterable[str]) -> Files:
         """See `Engine.files`."""
+        from concurrent.futures import ThreadPoolExecutor
+
         chunker = Chunker(self._embedder.tokenizer, self._embedder.window, self._chunk_tokens)
         known = self._known(len(paths), held)
         stop = threading.Event()
-        stages: list[Ahead[Group]] = []
+        stages: list[Ahead[Any]] = []
+        encoders = ThreadPoolExecutor(_ENCODERS)
         with Readers() as readers:
             wanted = itertools.takewhile(lambda file: not stop.is_set(),
                                          cut(paths, readers, chunker))
             try:
-                stages.append(Ahead(groups(wanted), stop))
-                if known is not None:
-                    stages.append(Ahead(self._embedded(stages[0], known), stop))
-                for group in stages[-1]:
-                    yield from group
+                made = Ahead(groups(wanted), stop)
+                stages.append(made)
+                if known is None:
+                    yield from itertools.chain.from_iterable(made)
+                    return
+                begun = Ahead(self._begun(made, known, encoders, stop), stop)
+                stages.append(begun)
+                for group, texts, encoding in begun:
+                    vectors = (dict(zip(texts, encoding.result(), strict=True)) if encoding
+                               else {})
+                    yield from (file if isinstance(file, Failure) else _with(file, vectors)
+                                for file in group)
             finally:
                 stop.set()
                 readers.interrupt()  # not to wait for a file that takes its time
                 for stage in stages:
                     stage.join()
+                encoders.shutdown(cancel_futures=True)
 
     def _known(self, files: int, held: Iterable[str]) -> set[str] | None:
         """IDs of texts that need no vector; None where knowing them costs more than it gains."""
@@ -93,8 +111,14 @@ class Local:
             return set()
         return {first, *ids} if files >= _WORTH_IT else None
 
-    def _embedded(self, made: Iterable[Group], known: set[str]) -> Iterator[Group]:
-        """The groups with the vectors of what is not known yet."""
+    def _begun(self, made: Iterable[Group], known: set[str], encoders: ThreadPoolExecutor,
+               stop: threading.Event) -> Iterator[Begun]:
+        """The groups, the embedding of what is not known yet begun."""
+
+        def go_on(done: int) -> None:
+            if stop.is_set():
+                raise InterruptedError  # nobody waits for these vectors any more
+
         if not known:
             # Asking loads the model, while the first files are read.
             assert self._embedder.dimension > 0
@@ -104,10 +128,11 @@ class Local:
                 if isinstance(file, File):
                     texts |= {id_: chunk.embedded for chunk in file.chunks
                               if (id_ := identity(chunk)) not in known}
-            vectors = (dict(zip(texts, self._embedder.encode(list(texts.values())), strict=True))
-                       if texts else {})
             known |= texts.keys()
-            yield [file if isinstance(file, Failure) else _with(file, vectors) for file in group]
+            # The model is loaded here, if it is not yet, and not by two encoders at once.
+            yield group, list(texts), (
+                encoders.submit(self._embedder.encode, list(texts.values()), advance=go_on)
+                if texts and self._embedder.dimension else None)
 
 
 def _with(file: File, vectors: dict[str, np.ndarray]) -> File:

@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from phi3kit.errors import StoreError
-from phi3kit.files import write_json
+from phi3kit.files import json_text
 from phi3kit.ingest import lease
 from phi3kit.ingest.site import Server, Site
 from phi3kit.ingest.store import connect
@@ -52,8 +52,8 @@ def _locked(folder: Path) -> Iterator[None]:
                          where=str(folder)) from error
     try:
         with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-            sweep(holder)
-            write_json(holder, {"pid": os.getpid()})
+            # Not flushed to the disk: it says nothing to whoever comes after this process.
+            holder.write_text(json_text({"pid": os.getpid()}), encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)

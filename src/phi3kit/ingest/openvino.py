@@ -7,8 +7,11 @@ takes seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
+import queue
 import shutil
 import sys
 import tempfile
@@ -39,6 +42,7 @@ _STEP = 16
 LEAST_COSINE = 0.999
 # Raise it when the same model converts to something else.
 _VERSION = 2
+_CHECKED = "checked.json"  # of a model of the cache that is whole: what was found out about it
 _PIPELINE = ("Transformer", "Pooling", "Normalize")
 _PROBES = (
     "ok", "The seal of the pump is checked every 14 days.",
@@ -57,21 +61,26 @@ class OpenvinoEncoder:
         self._pooling = pooling
         assert tokenizer.truncation is not None  # see `truncated`
         self._window = int(tokenizer.truncation["max_length"])
-        self._at_once = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        # As many batches as the CPU works on at once, of whatever thread: each holds memory.
+        # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
+        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
+            self._free.put(compiled.create_infer_request())
 
     def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
         """Vectors: float32 [len(texts), dimension], not yet of length 1.
 
         Texts of similar length share a batch, so that little is padding. Each core has a batch
         of its own: all cores on one wait for the slowest at every layer, and while a file is
-        cut or stored beside it, one is slow.
+        cut or stored beside it, one is slow. Threads may encode at once: the batches of the
+        second fill the cores that the last ones of the first leave idle.
 
         Args:
             advance: called with the number of texts after each batch.
         """
         import numpy as np
 
-        rows = [e.ids for e in self._tokenizer.encode_batch(list(texts))]
+        rows = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
         width = self._compiled.output(0).get_partial_shape()[2].get_length()
         vectors: np.ndarray = np.empty((len(rows), width), dtype=np.float32)
 
@@ -82,20 +91,30 @@ class OpenvinoEncoder:
             if advance is not None:
                 advance(len(batch))
 
-        made = list(batches([self._width(row) for row in rows], BATCH_TOKENS))
-        # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
-        free = [self._compiled.create_infer_request() for _ in made[:self._at_once]]
         at_work: deque[tuple[Any, list[int]]] = deque()
-        for batch in made:
-            if not free:
-                free.append(_finish(at_work, keep))
-            request = free.pop()
-            # The first is the longest.
-            request.start_async(_padded([rows[at] for at in batch], self._width(rows[batch[0]])))
-            at_work.append((request, batch))
-        while at_work:
-            _finish(at_work, keep)
+        try:
+            for batch in batches([self._width(row) for row in rows], BATCH_TOKENS):
+                request = self._request(at_work, keep)
+                at_work.append((request, batch))
+                # The first is the longest.
+                request.start_async(_padded([rows[at] for at in batch],
+                                            self._width(rows[batch[0]])))
+            while at_work:
+                self._free.put(_finish(at_work, keep))
+        finally:
+            for request, _ in at_work:  # after an error
+                with contextlib.suppress(RuntimeError):
+                    request.wait()
+                self._free.put(request)
         return vectors
+
+    def _request(self, at_work: deque[tuple[Any, list[int]]],
+                 keep: Callable[[np.ndarray, list[int]], None]) -> Any:
+        """One that is free; when there is none, the first of our own, else another thread's."""
+        try:
+            return self._free.get(block=not at_work)
+        except queue.Empty:
+            return _finish(at_work, keep)
 
     def _width(self, row: Sequence[int]) -> int:
         """Tokens that a row has as the longest of its batch."""
@@ -105,9 +124,10 @@ class OpenvinoEncoder:
 def _finish(at_work: deque[tuple[Any, list[int]]],
             keep: Callable[[np.ndarray, list[int]], None]) -> Any:
     """Wait for the batch that began first; returns its request, which is free again."""
-    request, batch = at_work.popleft()
+    request, batch = at_work[0]
     request.wait()
     keep(request.get_output_tensor().data, batch)
+    at_work.popleft()
     return request
 
 
@@ -202,16 +222,16 @@ def checked_once(identity: str, folder: Path,
     kept = cache_folder() / "openvino" / key
     kept.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{kept}.lock"):
-        if not (kept / "checked.json").is_file():
+        if not (kept / _CHECKED).is_file():
             staged = Path(tempfile.mkdtemp(prefix=".converting-", dir=kept.parent))
             try:
                 encoder = make(staged / "model.xml")
-                write_json(staged / "checked.json", {"cosine": _lowest_cosine(folder, encoder)})
+                write_json(staged / _CHECKED, {"cosine": _lowest_cosine(folder, encoder)})
                 shutil.rmtree(kept, ignore_errors=True)
                 staged.rename(kept)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
-        told = json.loads((kept / "checked.json").read_text(encoding="utf-8"))
+        told = json.loads((kept / _CHECKED).read_text(encoding="utf-8"))
     return kept / "model.xml", float(told["cosine"])
 
 
@@ -258,11 +278,21 @@ def library() -> Any:
 
 
 def compile_model(path: Path, *, exact: bool = False) -> Any:
-    """The model ready to run, in bfloat16 where the CPU has it; in float32 if `exact`."""
+    """The model ready to run, in bfloat16 where the CPU has it; in float32 if `exact`.
+
+    What OpenVINO makes of a model of the cache for this CPU is kept beside it, without the
+    weights (half a megabyte): read again, it takes half of the time. OpenVINO makes one that
+    is cut off, or of another CPU, anew.
+    """
     core = library().Core()
     fast = not exact and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return core.compile_model(path, "CPU", {
-        "INFERENCE_PRECISION_HINT": "bf16" if fast else "f32", "PERFORMANCE_HINT": "THROUGHPUT"})
+    wanted = {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32",
+              "PERFORMANCE_HINT": "THROUGHPUT"}
+    # Not while it is converted, for it is known by its path; and a folder that cannot be
+    # written would be an error.
+    if (path.parent / _CHECKED).is_file() and os.access(path.parent, os.W_OK):
+        wanted |= {"CACHE_DIR": str(path.parent / "compiled"), "CACHE_MODE": "OPTIMIZE_SIZE"}
+    return core.compile_model(path, "CPU", wanted)
 
 
 def _torch_model(folder: Path) -> Any:

