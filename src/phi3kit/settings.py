@@ -180,15 +180,15 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "not."))] = 8
     micro_batch_tokens: Annotated[_Tokens | None, Meta(description=(
         "Tokens, padding included, that one forward and backward pass may hold. null: chosen by "
-        "the device: 512 on a CPU, which gains little from more; on a CUDA card what `phi3kit "
+        "the device: 1,024 on a CPU, which gains little from more; on a CUDA card what `phi3kit "
         "plan` counts into its free memory with room kept, up to a whole optimizer step. Higher "
         "is faster until memory ends: set it lower where it ends, higher where the room is "
         "yours to risk."))] = None
     packing: Annotated[bool, Meta(description=(
         "Lay the examples of a micro-batch end to end instead of padding them. Pays where lengths "
-        "differ much; attention then works on the square of micro_batch_tokens. Refused for "
-        "models in which one example would see another; the result differs by rounding "
-        "only."))] = False
+        "differ much; on a GPU attention then works on the square of micro_batch_tokens. Refused "
+        "for models in which one example would see another; the result differs by rounding "
+        "only. On a CPU, without dropout, they lie so anyway where the model allows it."))] = False
     max_tokens: Annotated[int, Meta(ge=16, description=(
         "Longest example; a longer one loses the start of its prompt, never its "
         "answer."))] = 1024

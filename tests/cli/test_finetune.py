@@ -50,7 +50,7 @@ def test_dry_run_names_sources_and_trains_nothing(run_cli: Run, tmp_path: Path) 
     assert "3  (flag)" in lines["finetune.rank"]
     assert "true  (flag)" in lines["finetune.qlora"]
     assert "(default)" in lines["finetune.seed"]
-    assert "null  (default: 512 tokens; a CPU gains little from more)" in (
+    assert "null  (default: 1,024 tokens; a CPU gains little from more)" in (
         lines["finetune.micro_batch_tokens"]) or has_gpu()
     assert not (tmp_path / "runs").exists()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from phi3kit.plan.cards import GB
 from phi3kit.plan.gpus import GPUS
 from phi3kit.plan.memory import METHODS, parts_of
-from phi3kit.plan.passes import ON_CPU, PACKED, choose_pass
+from phi3kit.plan.passes import ON_CPU, PACKED, UNNAMED, choose_pass
 from phi3kit.plan.shapes import shape_of
 from phi3kit.plan.step import Step
 from phi3kit.settings import FinetuneSettings, ModelSettings, Settings
@@ -38,14 +38,14 @@ def test_a_number_wins_everywhere() -> None:
             assert chosen(memory, place=place, micro_batch_tokens=77).tokens == 77
 
 
-def test_a_cpu_takes_512_whatever_its_memory_and_rows() -> None:
+def test_a_cpu_takes_as_many_whatever_its_memory_and_rows() -> None:
     assert {chosen(memory, place="cpu", longest=longest).tokens
             for memory in (None, 2, 1000) for longest in (16, 4096)} == {ON_CPU}
 
 
 def test_without_a_card_or_a_shape_a_pass_is_a_row() -> None:
     assert chosen(None).tokens == 1024
-    assert chosen(None, longest=64).tokens == ON_CPU
+    assert chosen(None, longest=64).tokens == UNNAMED
     unknown = choose_pass(Settings(), "lora", None, longest=2048, place="gpu", memory=80 * GB)
     assert unknown.tokens == 2048 and "not known" in unknown.why
 

@@ -8,10 +8,8 @@ for a moment, only its own micro-batch waits.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.models.kv_cache import longest
@@ -65,17 +63,9 @@ class Lanes:
         import torch
 
         self._count, self._room = count, room
-        self._each = max(1, torch.get_num_threads() // count)
-        all_there = threading.Barrier(count)
-
-        def begin() -> None:
-            torch.set_num_threads(self._each)
-            all_there.wait()
-
-        with self._cores_shared():
-            self._threads = ThreadPoolExecutor(count, "lane")
-            for job in [self._threads.submit(begin) for _ in range(count)]:
-                job.result()
+        self._cores = torch.get_num_threads()
+        # One pool per thread, so that the same lane is always the same one.
+        self._threads = [ThreadPoolExecutor(1, f"lane {at}") for at in range(count)]
 
     def backward(self, parameters: Iterable[Any], micro: Sequence[Micro],
                  loss_of: Callable[[Micro], Any]) -> Any:
@@ -97,28 +87,27 @@ class Lanes:
                            self._count)
         if len(lanes) == 1:
             alone += lanes.pop()
-        sums = [_sum(trained, alone, loss_of)] if alone else []
-        if lanes:
-            with self._cores_shared():
-                jobs = [self._threads.submit(_sum, trained, lane, loss_of) for lane in lanes]
-                sums += [job.result() for job in jobs]
+        sums = []
+        # In a lane's thread too: memory that the main one has freed would lie idle beside theirs.
+        for shares in ([alone], lanes):
+            jobs = [thread.submit(self._with_cores, self._cores // len(shares),
+                                  trained, share, loss_of)
+                    for thread, share in zip(self._threads, shares, strict=False) if share]
+            sums += [job.result() for job in jobs]
         for _, gradients in sums:
             for weight, gradient in zip(trained, gradients, strict=True):
                 if gradient is not None:
                     weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        torch.set_num_threads(self._cores)  # MKL has one number for all threads
         return torch.stack([loss for loss, _ in sums]).sum()
 
-    @contextmanager
-    def _cores_shared(self) -> Iterator[None]:
-        """Beside each thread's own number of cores there is one for a process, in MKL."""
+    @staticmethod
+    def _with_cores(cores: int, *work: Any) -> Any:
+        """What `_sum` gives; each operation takes so many cores."""
         import torch
 
-        cores = torch.get_num_threads()
-        torch.set_num_threads(self._each)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(cores)
+        torch.set_num_threads(max(1, cores))
+        return _sum(*work)
 
 
 def shared_out(micro: Sequence[Micro], lanes: int) -> list[list[Micro]]:

@@ -85,7 +85,7 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
         pass_tokens=min(held, max(1, mean * own.batch_size // processes)))
     rows = [replace(blank, context=width, batch=count)
-            for width, count in _passes(lengths, own, held, processes)]
+            for width, count in _passes(lengths, own, held, processes, device)]
     return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
 
 
@@ -121,9 +121,11 @@ def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
     return 3600 * time.expected / row.processes
 
 
-def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int,
-            processes: int) -> set[tuple[int, int]]:
+def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int, processes: int,
+            device: str) -> set[tuple[int, int]]:
     """(width, rows) of the forward passes of some shuffled epochs, of up to `held` tokens.
+
+    On a CPU, of all that are computed side by side: rows end to end (see `lanes`, `packing`).
 
     The order that the run drew is not drawn again: the fullest of many comes close to it.
     """
@@ -137,7 +139,10 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int,
             budget = held
             if processes > 1:  # as `Collator` does: one for each
                 budget = min(budget, -(-sum(batch) // processes))
-            if own.packing:
+            if device == "cpu" and not own.dropout:
+                width = max(batch)
+                found.add((width, -(-max(width, min(budget, sum(batch))) // width)))
+            elif own.packing:
                 found |= {(padded_width(sum(batch[i] for i in group)), 1)
                           for group in packs(batch, budget)}
             else:

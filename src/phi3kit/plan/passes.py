@@ -1,7 +1,7 @@
 """How many tokens a forward and backward pass takes, where `finetune.micro_batch_tokens` is null.
 
-A CPU gains little beyond 512. A GPU starves on so few: starting a layer's kernels and unpacking
-4-bit weights take as long for a short pass as for a long one (see `time`). So on a card a pass
+A CPU gains little beyond 1,024, shared out over its cores. A GPU starves on so few: starting a
+layer's kernels and unpacking 4-bit weights take as long for a short pass as for a long one (see `time`). So on a card a pass
 holds the largest power of two of tokens that the plan counts into the memory, at the high end of
 its range: that end takes 1.2 GiB and 15% for what is no tensor, which is the room that is kept, and
 the next power of two does not fit. Never less than the longest row, which is a pass of its own
@@ -20,7 +20,8 @@ from phi3kit.plan.shapes import Shape
 from phi3kit.plan.step import Method, Place, Step
 from phi3kit.settings import Settings
 
-ON_CPU = 512
+ON_CPU = 1024
+UNNAMED = 512  # where no card is known
 # Packed, attention works on the square of a pass, masked parts too: 12 · layers · hidden · tokens
 # operations per token beside 4 per weight, a sixth more for Phi-3-mini at 2,048.
 PACKED = 2048
@@ -66,9 +67,10 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
     if place == "cpu":
         return Pass(ON_CPU, "a CPU gains little from more")
     if memory is None:
-        return Pass(max(ON_CPU, longest), f"a row or {ON_CPU}, for no card is named")
+        return Pass(max(UNNAMED, longest), f"a row or {UNNAMED}, for no card is named")
     if shape is None:
-        return Pass(max(ON_CPU, longest), f"a row or {ON_CPU}, for the model's shape is not known")
+        return Pass(max(UNNAMED, longest),
+                    f"a row or {UNNAMED}, for the model's shape is not known")
     step = longest * -(-own.batch_size // cards)
     most = min(step, PACKED) if own.packing else step
 
