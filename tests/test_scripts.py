@@ -61,6 +61,20 @@ def test_the_bench_of_ingest_measures_without_peers(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("bench", ["ingest", "startup"])
+def test_no_bench_measures_compiling(bench: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                     ) -> None:
+    """Whatever the shell has set: an installation has its Python compiled."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.syspath_prepend(ROOT / "scripts" / "bench" / "peers")
+    script = runpy.run_path(str(ROOT / "scripts" / "bench" / bench))
+    ask = [sys.executable, "-c", "import sys; assert not sys.dont_write_bytecode"]
+    if bench == "ingest":
+        script["run"](ask, tmp_path, script["ENV"])
+    else:
+        script["seconds"](ask, str(tmp_path))
+
+
 def test_a_quick_bench_of_ingest_is_not_kept(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, str(ROOT / "scripts" / "bench" / "ingest"), "--quick",
                            "--write"], cwd=tmp_path, capture_output=True, text=True)
