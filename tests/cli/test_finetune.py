@@ -69,7 +69,7 @@ def test_dry_run_looks_at_the_model_without_its_weights(
     assert tail[1].split(" on ")[1] == "down_proj, gate_up_proj, o_proj, qkv_proj"
     found = json.loads(run_cli(*args, "--json").stdout)
     assert found["settings"]["finetune.max_tokens"] == {"value": 512, "source": "flag"}
-    assert found["forward_pass"]["tokens"] == 512
+    assert found["forward_pass"]["tokens"] == 1024
     assert found["preflight"]["modules"] == tail[1].split(" on ")[1].split(", ")
     assert found["preflight"]["problems"] == []
     template = base / "chat_template.jinja"

@@ -16,7 +16,7 @@ from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.train import finetune
 from phi3kit.models import hardware
 from phi3kit.plan.cards import GB
-from phi3kit.plan.passes import Pass, choose_pass
+from phi3kit.plan.passes import ON_CPU, Pass, choose_pass
 from phi3kit.plan.shapes import shape_of
 from phi3kit.settings import FinetuneSettings, ModelSettings, Settings
 
@@ -31,7 +31,7 @@ def of_mini(**own: Any) -> Settings:
 
 
 def test_on_this_machine_and_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert passes.pass_ahead(Settings(model=ModelSettings(device="cpu"))).tokens == 512
+    assert passes.pass_ahead(Settings(model=ModelSettings(device="cpu"))).tokens == ON_CPU
     on_a_card(monkeypatch, 24 * GB)
     by_hand = choose_pass(of_mini(), "lora", shape_of("phi-3-mini"), longest=1024, place="gpu",
                           memory=24 * GB)
@@ -84,7 +84,7 @@ def test_a_training_bounds_it_by_its_own_rows_and_says_so(
     assert train._pass_tokens(of_mini(), rows(30, 3000), "cuda", 24 * GB, ALONE) == 3008
     capsys.readouterr()
     assert train._pass_tokens(of_mini(micro_batch_tokens=9), rows(30), "cuda", 24 * GB, ALONE) == 9
-    assert train._pass_tokens(of_mini(), rows(30, 120), "cpu", None, ALONE) == 512
+    assert train._pass_tokens(of_mini(), rows(30, 120), "cpu", None, ALONE) == ON_CPU
     assert capsys.readouterr().err == ""
 
 
@@ -107,9 +107,9 @@ def test_the_card_with_least_room_chooses_for_all(monkeypatch: pytest.MonkeyPatc
 
 def test_the_runs_record_says_what_was_used_and_is_the_same_run(configure: Configure) -> None:
     report = finetune(configure(epochs=1))
-    assert report.micro_batch_tokens == 512
+    assert report.micro_batch_tokens == ON_CPU
     state = json.loads((Path(report.run) / "run.json").read_text())
-    assert state["result"]["micro_batch_tokens"] == 512
+    assert state["result"]["micro_batch_tokens"] == ON_CPU
     assert state["settings"]["values"]["finetune"]["micro_batch_tokens"] is None
     assert "micro_batch_tokens" not in state["inputs"]["finetune"]
     assert finetune(configure(epochs=1, micro_batch_tokens=64)).reused

@@ -18,6 +18,7 @@ from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
 from phi3kit.plan.gpus import find_gpu
 from phi3kit.plan.memory import parts_of
+from phi3kit.plan.passes import ON_CPU
 from phi3kit.plan.shapes import shape_of
 from phi3kit.plan.step import Step
 from phi3kit.plan.time import train_time
@@ -178,7 +179,7 @@ def test_what_the_plan_has_no_term_for_is_compared_and_named(
 def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> None:
     _, state = state_of(trained)
     report = msgspec.convert(state["result"], TrainReport)
-    assert report.micro_batch_tokens == 512
+    assert report.micro_batch_tokens == ON_CPU
     mine = settings.load({"model.name": state["result"]["base"], "finetune.batch_size": 4}).values
     passes = {held: predicted(replace(report, micro_batch_tokens=held), mine, [55] * 8,
                               device="cpu") for held in (512, 128)}
@@ -195,8 +196,8 @@ def test_packed_rows_are_planned_as_the_rows_that_they_are(
         "finetune.epochs": 1.0, "finetune.batch_size": 4, "finetune.packing": True}).values
     report = finetune(mine)
     row, = calibrate(project / "runs").rows
-    # Four rows of 54 or 55 tokens end to end, padded to a multiple of 16.
-    assert (row.batch, row.context, row.variants) == (1, 224, ("packing",))
+    # Four rows of 54 or 55 tokens, each attended to by itself.
+    assert (row.batch, row.context, row.variants) == (4, 55, ("packing",))
     assert report.planned == replace(row, run=report.run)
     assert fullest_pass(mine.finetune, 512) == (1024, 1)
 

@@ -10,6 +10,7 @@ import pytest
 
 from phi3kit.models.catalog import CATALOG
 from phi3kit.plan.activations import (
+    ATTENTION_BLOCK,
     ATTENTION_KEPT_UP_TO,
     LOGITS_AT_ONCE,
     UNPACKED_UP_TO,
@@ -138,7 +139,7 @@ def test_on_a_cpu_short_rows_hold_their_attention_matrix(kv_heads: int) -> None:
                       for layers in (3, 1))
         return (three - one) / 2
 
-    for tokens in (SHORT, LONG):
+    for tokens in (SHORT, LONG, 3 * LONG):
         step = Step(context=tokens, place="cpu")
         planned = _layer(shape(kv_heads, fused=False), step) * tokens
         cast = 2 * RANK * sum(shape(kv_heads, fused=False).linear_widths)
@@ -178,5 +179,6 @@ def test_what_the_training_code_is_said_to_do_it_does() -> None:
     from phi3kit.finetune import attention, fused, head
 
     assert attention.LONGEST == ATTENTION_KEPT_UP_TO
+    assert attention._BLOCK == ATTENTION_BLOCK
     assert head._AT_ONCE == LOGITS_AT_ONCE
     assert fused._HELD_BYTES == UNPACKED_UP_TO

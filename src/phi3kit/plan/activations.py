@@ -8,8 +8,8 @@ vocabulary, per token:
   are modules of their own): 16-bit tensors, but float32 inside the norms. Korthikanti et al.
   2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix;
 - the attention matrix is not held: memory-efficient attention computes it in blocks (Rabe and
-  Staats 2021). On a CPU it is for short rows, as finetune/attention.py has it: 2 bytes per head
-  and token of the row;
+  Staats 2021). On a CPU it is for all but very long rows, as finetune/attention.py has it: 2 bytes
+  per head and token of the row up to the end of its block of queries;
 - gradient checkpointing (Chen et al. 2016) keeps 2h bytes per layer and recomputes one layer at
   a time, which with its gradients takes 4h + 4i bytes more;
 - the loss behind a frozen output layer is computed in blocks of 4 Mi logits, and holds 2h per
@@ -23,10 +23,11 @@ from __future__ import annotations
 from phi3kit.plan.shapes import Shape
 from phi3kit.plan.step import Method, Step
 
-# On a CPU: the longest row whose attention matrix is kept, and the bytes up to which all 4-bit
-# weights are held unpacked. Everywhere: logits at once behind a frozen output layer. The training
+# On a CPU: the longest row whose attention matrix is kept, the queries of its blocks, and the bytes
+# up to which all 4-bit weights are held unpacked. Everywhere: logits at once behind a frozen output layer. The training
 # code has them (finetune/attention.py, fused.py, head.py), a room above this one; a test compares.
-ATTENTION_KEPT_UP_TO = 384
+ATTENTION_KEPT_UP_TO = 1024
+ATTENTION_BLOCK = 128
 UNPACKED_UP_TO = 2 * 2**30
 LOGITS_AT_ONCE = 4 * 2**20
 _LOGIT_BYTES = 4 + 2 + 2  # float32, the 16-bit product, and the 16-bit shares
@@ -75,7 +76,8 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
 def _layer(shape: Shape, step: Step) -> int:
     """Per token, with a row of the attention matrix for each head where that is kept."""
     kept = step.place == "cpu" and step.context <= ATTENTION_KEPT_UP_TO
-    return layer_activations(shape) + (2 * shape.heads * step.context if kept else 0)
+    seen = min(step.context, (step.context + ATTENTION_BLOCK) // 2)  # in the mean
+    return layer_activations(shape) + (2 * shape.heads * seen if kept else 0)
 
 
 def _loss(shape: Shape, method: Method, step: Step) -> int:

@@ -1,11 +1,11 @@
 """How many tokens a forward and backward pass takes, where `finetune.micro_batch_tokens` is null.
 
 A CPU gains little beyond 1,024, shared out over its cores. A GPU starves on so few: starting a
-layer's kernels and unpacking 4-bit weights take as long for a short pass as for a long one (see `time`). So on a card a pass
-holds the largest power of two of tokens that the plan counts into the memory, at the high end of
-its range: that end takes 1.2 GiB and 15% for what is no tensor, which is the room that is kept, and
-the next power of two does not fit. Never less than the longest row, which is a pass of its own
-anyway, and never more than an optimizer step's rows.
+layer's kernels and unpacking 4-bit weights take as long for a short pass as for a long one (see
+`time`). So on a card a pass holds the largest power of two of tokens that the plan counts into the
+memory, at the high end of its range: that end takes 1.2 GiB and 15% for what is no tensor, which is
+the room that is kept, and the next power of two does not fit. Never less than the longest row,
+which is a pass of its own anyway, and never more than an optimizer step's rows.
 """
 
 from __future__ import annotations
