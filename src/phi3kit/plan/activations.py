@@ -24,8 +24,9 @@ from phi3kit.plan.shapes import Shape
 from phi3kit.plan.step import Method, Step
 
 # On a CPU: the longest row whose attention matrix is kept, the queries of its blocks, and the bytes
-# up to which all 4-bit weights are held unpacked. Everywhere: logits at once behind a frozen output layer. The training
-# code has them (finetune/attention.py, fused.py, head.py), a room above this one; a test compares.
+# up to which all 4-bit weights are held unpacked. Everywhere: logits at once behind a frozen output
+# layer. The training code has them (finetune/attention.py, fused.py, head.py), a room above this
+# one; a test compares.
 ATTENTION_KEPT_UP_TO = 1024
 ATTENTION_BLOCK = 128
 UNPACKED_UP_TO = 2 * 2**30
