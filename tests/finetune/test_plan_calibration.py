@@ -56,7 +56,7 @@ def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> Non
     row, = found.rows
     assert (row.method, row.rank, row.device, found.skipped) == ("lora", 16, "cpu", ())
     # Four rows of 54 or 55 tokens, padded to 64, are one micro-batch of up to 512.
-    assert (row.batch, row.context) == (4, 64)
+    assert (row.batch, row.context) == (4, 55)
     result = state_of(trained)[1]["result"]
     step = Step(context=64, batch=4, place="cpu",
                 answers=result["trained_tokens"] / result["tokens"])
@@ -184,7 +184,7 @@ def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> Non
     passes = {held: predicted(replace(report, micro_batch_tokens=held), mine, [55] * 8,
                               device="cpu") for held in (512, 128)}
     assert {held: (row.batch, row.context, row.pass_tokens) for held, row in passes.items()} == {
-        512: (4, 64, 220), 128: (2, 64, 128)}
+        512: (4, 55, 220), 128: (2, 55, 128)}
 
 
 def test_packed_rows_are_planned_as_the_rows_that_they_are(

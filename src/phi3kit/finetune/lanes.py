@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Python's lock lets one lane start an operation at a time, which is a tenth of a small model's
 # pass: more lanes would wait for it. What cores are left over share the lanes' operations.
-_MOST = 4
+MOST_LANES = 4
 
 Micro = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ def lanes_for(loaded: Loaded, settings: FinetuneSettings) -> int:
         return 1
     import torch
 
-    return min(_MOST, int(torch.get_num_threads()))
+    return min(MOST_LANES, int(torch.get_num_threads()))
 
 
 def room_of(model: Any, budget: int, lanes: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.finetune.batches import micro_batches, padded_width
+from phi3kit.finetune.lanes import MOST_LANES
 from phi3kit.finetune.packing import packs
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.plan.cards import shared_out
@@ -125,12 +128,15 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int, processes:
             device: str) -> set[tuple[int, int]]:
     """(width, rows) of the forward passes of some shuffled epochs, of up to `held` tokens.
 
-    On a CPU, of all that are computed side by side: rows end to end (see `lanes`, `packing`).
+    On a CPU rows lie end to end, and what is computed side by side counts together (see `lanes`).
 
     The order that the run drew is not drawn again: the fullest of many comes close to it.
     """
     rng = random.Random(own.seed)
-    order = list(lengths) if own.packing else [padded_width(length) for length in lengths]
+    lanes = min(MOST_LANES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
+                else os.cpu_count() or 1)
+    end_to_end = own.packing or (device == "cpu" and not own.dropout)
+    order = list(lengths) if end_to_end else [padded_width(length) for length in lengths]
     found: set[tuple[int, int]] = set()
     for _ in range(max(1, min(_SHUFFLES, _MOST_ROWS // len(order)))):
         rng.shuffle(order)
@@ -140,8 +146,7 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int, processes:
             if processes > 1:  # as `Collator` does: one for each
                 budget = min(budget, -(-sum(batch) // processes))
             if device == "cpu" and not own.dropout:
-                width = max(batch)
-                found.add((width, -(-max(width, min(budget, sum(batch))) // width)))
+                found.add(_side_by_side(batch, budget, lanes=1 if own.full else lanes))
             elif own.packing:
                 found |= {(padded_width(sum(batch[i] for i in group)), 1)
                           for group in packs(batch, budget)}
@@ -149,3 +154,18 @@ def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int, processes:
                 found |= {(max(batch[i] for i in group), len(group))
                           for group in micro_batches(batch, budget)}
     return found
+
+
+def _side_by_side(batch: Sequence[int], budget: int, *, lanes: int) -> tuple[int, int]:
+    """(width, rows) that a step on a CPU holds: each lane's fullest, for it keeps what it had.
+
+    Equal rows are told, as many tokens in all, of which each sees as many.
+    """
+    short = sum(length for length in batch if length <= budget // lanes)
+    of_a_lane = short / lanes / max(1, -(-short // budget))
+    long = [length for length in batch if length > budget // lanes]
+    alone = max((sum(long[i] for i in group) for group in packs(long, budget)), default=0)
+    tokens = max(alone, of_a_lane) + (lanes - 1) * of_a_lane
+    seen = sum(length * length for length in batch) / sum(batch)
+    count = max(1, round(tokens / seen))
+    return math.ceil(tokens / count), count

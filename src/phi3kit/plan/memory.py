@@ -117,7 +117,7 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
     }
     if step.place == "cpu":
         parts["overhead"] = process.overhead(
-            parts, end, churning=method == "full" or step.checkpointing)
+            parts, end, full=method == "full", checkpointing=step.checkpointing)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)

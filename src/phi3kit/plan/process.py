@@ -4,9 +4,10 @@ Two terms: what the libraries take once they have computed a step, and what the 
 allocator keeps of freed activations and cannot give to others, as a share of the activations. The
 allocator keeps freed blocks because rows of the next width need blocks of other sizes.
 
-Both were fitted by hand, to the training runs that scripts/bench/calibration makes, on one machine
-with two cores. Those first rows were not kept. How far the terms are off is what that script
-measures, and docs/measured/calibration.json tells once it has been run with --write.
+All were fitted by hand, to training runs that scripts/bench/calibration made on machines with two
+cores: the libraries on another one, the shares without checkpointing to the very rows that
+docs/measured/calibration.json keeps, since each core trains a micro-batch of its own. So its errors
+tell how well one share fits them all, not how well it foretells another machine's.
 """
 
 from __future__ import annotations
@@ -19,20 +20,24 @@ from phi3kit.plan.step import End
 LIBRARIES_BYTES: Mapping[End, int] = MappingProxyType(
     {"low": 600 * 10**6, "expected": 700 * 10**6, "high": 800 * 10**6})
 ALLOCATOR_SHARE: Mapping[End, float] = MappingProxyType(
-    {"low": 0.3, "expected": 0.7, "high": 1.0})
-# Where more is freed and taken again within a step: checkpointing recomputes each layer, full
-# fine-tuning casts every weight and gradient.
+    {"low": 0.1, "expected": 0.52, "high": 0.9})
+# Where more is freed and taken again within a step: full fine-tuning casts every weight and
+# gradient, checkpointing recomputes each layer.
+CAST_SHARE: Mapping[End, float] = MappingProxyType(
+    {"low": 1.0, "expected": 1.55, "high": 2.1})
 CHURNED_SHARE: Mapping[End, float] = MappingProxyType(
     {"low": 1.2, "expected": 1.9, "high": 2.6})
 
 
-def overhead(parts: Mapping[str, int], end: End, *, churning: bool = False) -> int:
+def overhead(parts: Mapping[str, int], end: End, *, full: bool = False,
+             checkpointing: bool = False) -> int:
     """Bytes of the process that are no tensor's.
 
     Args:
         parts: of the step; its activations count.
         end: of the range.
-        churning: full fine-tuning, or gradient checkpointing.
+        full: all weights are trained.
+        checkpointing: activations are recomputed.
     """
-    share = (CHURNED_SHARE if churning else ALLOCATOR_SHARE)[end]
+    share = (CHURNED_SHARE if checkpointing else CAST_SHARE if full else ALLOCATOR_SHARE)[end]
     return LIBRARIES_BYTES[end] + int(share * parts["activations"])
