@@ -55,10 +55,10 @@ def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> Non
     found = calibrate(trained)
     row, = found.rows
     assert (row.method, row.rank, row.device, found.skipped) == ("lora", 16, "cpu", ())
-    # Four rows of 54 or 55 tokens, padded to 64, are one micro-batch of up to 512.
+    # Four rows of 54 or 55 tokens, end to end, are held at once.
     assert (row.batch, row.context) == (4, 55)
     result = state_of(trained)[1]["result"]
-    step = Step(context=64, batch=4, place="cpu",
+    step = Step(context=55, batch=4, place="cpu",
                 answers=result["trained_tokens"] / result["tokens"])
     planned = sum(parts_of(shape_of(str(tiny_phi3)), "lora", step).values())
     assert row.planned_bytes == planned
