@@ -39,6 +39,12 @@ def test_empty_collections_and_no_questions():
     assert build_index(SHELF).search([], 3) == []
 
 
+def test_passages_without_a_word_are_left_out():
+    assert build_index([passage("a", "— … —"), passage("b", "***")]).search(["seal"], 3) == [[]]
+    held = build_index([passage("a", "— … —"), passage("b", "the seal")])
+    assert (held.ids, held.search(["seal"], 3)) == (("b",), [["b"]])
+
+
 def brute_force(index: bm25s.BM25, question: str, depth: int, only: set[int]) -> list[int]:
     """What bm25s finds when all passages are asked for; the lower number first where equal."""
     if not question:

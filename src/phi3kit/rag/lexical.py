@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Sequence
@@ -80,10 +81,14 @@ class LexicalIndex:
 
 
 def build_index(passages: Iterable[Passage]) -> LexicalIndex:
-    """Index passages with the headings that they stand under, in the order of their places."""
+    """Index passages with the headings that they stand under, in the order of their places.
+
+    Those without a word are left out: nothing can find them, and bm25s takes no corpus of them.
+    """
     import bm25s
 
-    held = sorted(passages, key=lambda p: (p.source, p.start, p.id))
+    held = sorted((p for p in passages if re.search(_TOKEN, f"{p.heading} {p.text}")),
+                  key=lambda p: (p.source, p.start, p.id))
     index = bm25s.BM25(method="lucene")
     if held:
         with bar("indexing words", len(held)) as advance:
