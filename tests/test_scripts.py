@@ -120,9 +120,10 @@ def test_kept_rows_of_the_plan_are_planned_anew_without_training() -> None:
     stale = json.loads(json.dumps(kept))
     for row in stale["rows"]:
         row["planned_seconds"], row["time_error"] = 1.0, -0.9
-    stale["largest_time_error"], stale["rows"][0]["peak_bytes"] = -0.9, 10**9
+    stale["largest_time_error"], stale["rows"][0]["peak_bytes"] = -0.9, 10**8
     again = bench["replanned"](stale)
-    assert again["over_aim"] == 1 and again["largest_memory_error"] > 1
+    over = sum(abs(row["memory_error"]) > bench["AIM"] for row in kept["rows"][1:])
+    assert again["over_aim"] == 1 + over and again["largest_memory_error"] > 1
     assert again["rows"][1:] == kept["rows"][1:]
     assert again["largest_time_error"] == kept["largest_time_error"]
     assert (again["date"], again["machine"]) == (kept["date"], kept["machine"])
