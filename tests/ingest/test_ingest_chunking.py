@@ -145,3 +145,12 @@ def test_any_text(text, tokens, markdown):
     assert all(a.end <= b.start for a, b in itertools.pairwise(chunks))
     kept = " ".join(f"{c.heading} {c.text}" for c in chunks)
     assert all(character in kept for character in text if character.isalnum())
+
+
+def test_a_folder_of_one_kind_makes_one_splitter():
+    """Each holds a tokenizer of its own, which takes longer than to cut some files."""
+    chunker = Chunker(EMBEDDER.tokenizer, EMBEDDER.window, 64)
+    assert not {"_plain", "_markdown"} & vars(chunker).keys()
+    for name, other in (("a.txt", "_markdown"), ("a.md", None)):
+        assert chunker.chunk(read_document(Path(name), b"The K7 runs at 6 bar."), "a")
+        assert other not in vars(chunker)
