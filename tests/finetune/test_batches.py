@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapted_model import base
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,19 +44,6 @@ def test_widths_are_few() -> None:
     """A shape that was met before costs no set-up."""
     batch = Collator(0, 1)([encoded(length, 1) for length in range(1, 65)])
     assert {m["input_ids"].shape[1] for m in batch["micro"]} == {16, 32, 48, 64}
-
-
-def base(folder: Path, quantization: Any = "none", dtype: Any = "float32") -> Loaded:
-    loaded = load_base(ModelSettings(name=str(folder), device="cpu", dtype=dtype),
-                       quantization=quantization, training=True)
-    add_lora(loaded, rank=4, alpha=8, dropout=0.0, seed=0)
-    import torch
-
-    for name, weight in loaded.model.named_parameters():
-        if "lora_B" in name:  # zero at first: then A would have no gradient
-            torch.nn.init.normal_(weight, std=0.05,
-                                  generator=torch.Generator().manual_seed(len(name)))
-    return loaded
 
 
 def gradients(loaded: Loaded, batch: dict[str, Any]) -> tuple[float, dict[str, Any]]:

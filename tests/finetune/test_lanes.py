@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from adapted_model import base
 
 from phi3kit.dataset.encode import IGNORED, Encoded
 from phi3kit.errors import ModelError
@@ -17,23 +18,13 @@ from phi3kit.finetune.fused import fuse, unfuse
 from phi3kit.finetune.lanes import Lanes, lanes_for, room_of, shared_out
 from phi3kit.finetune.loss import answer_loss
 from phi3kit.finetune.packing import balanced, is_laid_out
-from phi3kit.models.adapters import add_lora
-from phi3kit.models.loading import Loaded, load_base
-from phi3kit.settings import FinetuneSettings, ModelSettings
+from phi3kit.models.loading import Loaded
+from phi3kit.settings import FinetuneSettings
 
 
 @pytest.fixture(scope="module")
 def loaded(tiny_phi3: Path) -> Loaded:
-    import torch
-
-    found = load_base(ModelSettings(name=str(tiny_phi3), dtype="float32", device="cpu"),
-                      quantization="none", training=True)
-    add_lora(found, rank=4, alpha=8, dropout=0.0, seed=0)
-    for name, weight in found.model.named_parameters():
-        if "lora_B" in name:  # zero at first: then A would have no gradient
-            torch.nn.init.normal_(weight, std=0.05,
-                                  generator=torch.Generator().manual_seed(len(name)))
-    return found
+    return base(tiny_phi3)
 
 
 @pytest.fixture

@@ -53,7 +53,6 @@ def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
     Returns:
         Indices of the rows; groups of longer rows come first.
     """
-    most = -(-sum(widths) // workers)  # small enough that there is one for each
     long = [at for at, width in enumerate(widths) if width > room]
     short = [at for at, width in enumerate(widths) if width <= room]
 
@@ -61,8 +60,9 @@ def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
         lengths = [widths[at] for at in part]
         if packed:
             found = packs(lengths, tokens) if workers == 1 else balanced(lengths, tokens, workers)
-        else:
-            found = micro_batches(lengths, tokens if workers == 1 else min(tokens, most))
+        else:  # small enough that there is one for each
+            most = tokens if workers == 1 else min(tokens, -(-sum(widths) // workers))
+            found = micro_batches(lengths, most)
         return [[part[at] for at in group] for group in found]
 
     return [*grouped(long, budget), *grouped(short, room)]
