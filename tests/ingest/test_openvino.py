@@ -98,6 +98,27 @@ def test_what_is_made_for_this_cpu_is_kept_and_gives_the_same_vectors(
         assert np.array_equal(first[0], other[0])
 
 
+@pytest.mark.model
+def test_where_bfloat16_is_slower_the_model_runs_in_float32(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Found out when it is converted, and remembered; which is faster is the CPU's affair."""
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
+    asked = []
+
+    def seconds(encoder: fast.OpenvinoEncoder) -> float:
+        asked.append(encoder)
+        return 2.0 if len(asked) == 1 else 1.0  # the second one is in float32
+
+    monkeypatch.setattr(fast, "_seconds", seconds)
+    for _ in range(2):
+        embedder = LocalEmbedder("minilm", minilm(), "cpu")
+        assert embedder._fast is not None
+        told = embedder._fast._compiled.get_property("INFERENCE_PRECISION_HINT")
+        assert told.to_string() == "f32"
+    assert len(asked) == 2
+
+
 def changed(tmp_path: Path, name: str, **values: object) -> Path:
     copy = Path(shutil.copytree(minilm(), tmp_path / "model"))
     path = copy / name
