@@ -111,6 +111,7 @@ def test_where_bfloat16_is_slower_the_model_runs_in_float32(
         return 2.0 if len(asked) == 1 else 1.0  # the second one is in float32
 
     monkeypatch.setattr(fast, "_seconds", seconds)
+    monkeypatch.setattr(fast, "has_bfloat16", lambda: True)  # a CPU without would ask nothing
     for _ in range(2):
         embedder = LocalEmbedder("minilm", minilm(), "cpu")
         assert embedder._fast is not None

@@ -205,8 +205,10 @@ def converted(folder: Path, fingerprint: str, tokenizer: Tokenizer,
     def convert(path: Path) -> OpenvinoEncoder:
         note("converting the embedder for this CPU, once (seconds) …")
         _save(_torch_model(folder), path)
-        fast = OpenvinoEncoder(compile_model(path), tokenizer, pooling)
         exact = OpenvinoEncoder(compile_model(path, exact=True), tokenizer, pooling)
+        if not has_bfloat16():
+            return exact
+        fast = OpenvinoEncoder(compile_model(path), tokenizer, pooling)
         if _seconds(fast) <= _seconds(exact):
             return fast
         (path.parent / _IN_FLOAT32).touch()
@@ -284,26 +286,29 @@ def library() -> Any:
     return openvino
 
 
+def has_bfloat16() -> bool:
+    """Whether the CPU computes in bfloat16; it may be slower in it all the same."""
+    return "BF16" in library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 def compile_model(path: Path, *, exact: bool = False) -> Any:
     """The model ready to run, in bfloat16 where the CPU has it; in float32 if `exact`.
 
-    Also in float32 where that was faster when it was converted: on a CPU without matrix units
-    that has bfloat16 all the same it can be (see docs/log.md).
+    Also in float32 where that was faster when the model was converted, as on some CPUs that
+    have bfloat16 but no matrix units (docs/log.md).
 
     What OpenVINO makes of a model of the cache for this CPU is kept beside it, without the
     weights (half a megabyte): read again, it takes half of the time. OpenVINO makes one that
     is cut off, or of another CPU, anew.
     """
-    core = library().Core()
-    fast = (not exact and not (path.parent / _IN_FLOAT32).exists()
-            and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    fast = not exact and not (path.parent / _IN_FLOAT32).exists() and has_bfloat16()
     wanted = {"INFERENCE_PRECISION_HINT": "bf16" if fast else "f32",
               "PERFORMANCE_HINT": "THROUGHPUT"}
     # Not while it is converted, for it is known by its path; and a folder that cannot be
     # written would be an error.
     if (path.parent / _CHECKED).is_file() and os.access(path.parent, os.W_OK):
         wanted |= {"CACHE_DIR": str(path.parent / "compiled"), "CACHE_MODE": "OPTIMIZE_SIZE"}
-    return core.compile_model(path, "CPU", wanted)
+    return library().Core().compile_model(path, "CPU", wanted)
 
 
 def _torch_model(folder: Path) -> Any:
