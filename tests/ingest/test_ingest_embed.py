@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def test_vectors(embedder):
     assert (vectors * alone).sum(axis=1).min() > 0.999  # order kept, padding ignored
     assert (vectors @ vectors[3]).argsort()[-2] == 0
     assert embedder.encode([]).shape == (0, 384)
+
+
+@pytest.mark.model
+def test_released_weights_leave_memory_and_come_back(embedder):
+    before = embedder.encode(TEXTS)
+    compiled = weakref.ref(embedder._fast)
+    embedder.release()
+    assert compiled() is None
+    assert np.allclose(embedder.encode(TEXTS), before, atol=1e-6)
 
 
 @pytest.mark.model

@@ -104,13 +104,15 @@ def test_doctor_without_a_collection(project):
     assert not FOLDER.exists()
 
 
-def test_a_run_that_wrote_mends_it(ingest, docs, unreachable):
+def test_a_run_that_wrote_mends_it(ingest, docs, unreachable, words):
     ingest("docs")
     before = exact()
     unreachable.add(before[0][0])
     assert ingest("docs").verified == 0  # nothing was written
     (docs / "more.md").write_text("More.")
+    assert not words.released
     report = ingest("docs")
+    assert words.released == 1  # the weights are not in memory beside both indexes
     assert report.reindexed and report.verified == report.chunks == 4 and not report.failed
     assert set(before) < set(exact()) and len(exact()) == 4
     assert len(ingest("docs").unchanged) == 4

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from phi3kit.ingest import openvino as fast
+from phi3kit.ingest import conversion
 from phi3kit.ingest.embed import LocalEmbedder
+from phi3kit.ingest.openvino import OpenvinoEncoder
 from phi3kit.models.packaged import minilm
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -106,12 +107,12 @@ def test_where_bfloat16_is_slower_the_model_runs_in_float32(
     monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
     asked = []
 
-    def seconds(encoder: fast.OpenvinoEncoder) -> float:
+    def seconds(encoder: OpenvinoEncoder) -> float:
         asked.append(encoder)
         return 2.0 if len(asked) == 1 else 1.0  # the second one is in float32
 
-    monkeypatch.setattr(fast, "_seconds", seconds)
-    monkeypatch.setattr(fast, "has_bfloat16", lambda: True)  # a CPU without would ask nothing
+    monkeypatch.setattr(conversion, "_seconds", seconds)
+    monkeypatch.setattr(conversion, "has_bfloat16", lambda: True)  # a CPU without would ask nothing
     for _ in range(2):
         embedder = LocalEmbedder("minilm", minilm(), "cpu")
         assert embedder._fast is not None
@@ -137,8 +138,8 @@ def changed(tmp_path: Path, name: str, **values: object) -> Path:
 def test_models_that_do_something_else_are_left_to_torch(
     tmp_path: Path, name: str, values: dict[str, object],
 ) -> None:
-    assert fast.pooling_of(minilm()) == "mean"
-    assert fast.pooling_of(changed(tmp_path, name, **values)) is None
+    assert conversion.pooling_of(minilm()) == "mean"
+    assert conversion.pooling_of(changed(tmp_path, name, **values)) is None
 
 
 def test_a_further_module_is_left_to_torch(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_further_module_is_left_to_torch(tmp_path: Path) -> None:
     modules.append({"idx": 3, "name": "3", "path": "3_Dense",
                     "type": "sentence_transformers.models.Dense"})
     (copy / "modules.json").write_text(json.dumps(modules))
-    assert fast.pooling_of(copy) is None
+    assert conversion.pooling_of(copy) is None
 
 
 @pytest.mark.model
@@ -155,12 +156,12 @@ def test_a_conversion_that_is_not_exact_enough_is_not_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
-    monkeypatch.setattr(fast, "LEAST_COSINE", 1.1)
+    monkeypatch.setattr(conversion, "LEAST_COSINE", 1.1)
     embedder = LocalEmbedder("minilm", minilm(), "cpu")
     assert embedder._fast is None
     assert "not exact enough (a cosine to float32 of" in capsys.readouterr().err
     assert embedder.encode(["torch does it"]).shape == (1, 384)
-    monkeypatch.setattr(fast, "_torch_model", None)  # it is not converted a second time
+    monkeypatch.setattr(conversion, "_torch_model", None)  # it is not converted a second time
     assert LocalEmbedder("minilm", minilm(), "cpu")._fast is None
 
 

@@ -25,9 +25,13 @@ class WordEmbedder:
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
         self.seen = []
+        self.released = 0
 
     def estimate(self, tokens):
         return ""
+
+    def release(self):
+        self.released += 1
 
     def encode(self, texts, *, advance=None):
         self.seen.extend(texts)

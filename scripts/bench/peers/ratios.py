@@ -60,7 +60,7 @@ def query_ratios(bench: Any) -> Iterator[Row]:
     """Hybrid, the default of `ask`, is held to the same aim, though Chroma looks for no words."""
     for size, row in bench.found["queries"].items():
         for ours, theirs in (("dense", "chroma"), ("dense_embedded", "chroma_embedded"),
-                             ("hybrid", "chroma")):
+                             ("hybrid", "chroma"), ("hybrid_embedded", "chroma_embedded")):
             for quantile in ("p50", "p95"):
                 yield (f"query, {int(size):,} chunks, {ours.replace('_', ', ')}, {quantile}, "
                        "to Chroma's own", row[ours][quantile] / row[theirs][quantile], 1.3, False)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.files import sha256_bytes
-from phi3kit.ingest.openvino import OpenvinoEncoder, batches, open_encoder
+from phi3kit.ingest.conversion import open_encoder
+from phi3kit.ingest.openvino import OpenvinoEncoder, batches
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of, refuse_unknown
 from phi3kit.models.hardware import has_gpu
 from phi3kit.models.sentence import (
@@ -64,6 +65,9 @@ class Embedder(Protocol):
 
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
         """float32 array [len(texts), dimension], rows of length 1, in the order of `texts`."""
+
+    def release(self) -> None:
+        """Let go of what the weights take in memory, until the next `encode` needs it."""
 
 
 class LocalEmbedder:
@@ -151,6 +155,11 @@ class LocalEmbedder:
         # In bfloat16 a vector's length is 1 to three digits only.
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
         return vectors
+
+    def release(self) -> None:
+        """Let go of the weights; the next `encode` loads them again."""
+        for held in ("_fast", "_model"):
+            self.__dict__.pop(held, None)
 
     def _with_torch(self, texts: list[str]) -> np.ndarray:
         import numpy as np

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import ModelError, SettingsError, first_line
 from phi3kit.files import sha256_bytes
-from phi3kit.ingest import openvino
+from phi3kit.ingest import conversion, openvino
 from phi3kit.ingest.embed import LocalEmbedder
 from phi3kit.progress import note
 from phi3kit.shipped import shipped
@@ -51,7 +51,7 @@ class Int8Embedder(LocalEmbedder):
         if device not in ("auto", "cpu"):
             raise SettingsError(f"int8 runs on the CPU, and model.device is {device}",
                                 where=_WHERE, mend=_OTHER)
-        if openvino.pooling_of(folder) is None:
+        if conversion.pooling_of(folder) is None:
             raise SettingsError(f"int8 is for models of a transformer, mean or CLS pooling and "
                                 f"normalisation alone, and '{name}' is not one", where=_WHERE,
                                 mend=_OTHER)
@@ -65,17 +65,17 @@ class Int8Embedder(LocalEmbedder):
     @functools.cached_property
     def _fast(self) -> openvino.OpenvinoEncoder:
         """The quantised model; it is made when the cache does not have it."""
-        pooling = openvino.pooling_of(self._folder) or ""
+        pooling = conversion.pooling_of(self._folder) or ""
         tokenizer = openvino.truncated(self.tokenizer, self._whole_window)
 
         def quantise(path: Path) -> openvino.OpenvinoEncoder:
-            plain, _ = openvino.converted(self._folder, self._plain, tokenizer, pooling)
+            plain, _ = conversion.converted(self._folder, self._plain, tokenizer, pooling)
             note("quantising the embedder to int8, once (some 20 seconds) …")
             _quantise(plain, path, tokenizer)
             return openvino.OpenvinoEncoder(openvino.compile_model(path), tokenizer, pooling)
 
         try:
-            path, cosine = openvino.checked_once(self.fingerprint, self._folder, quantise)
+            path, cosine = conversion.checked_once(self.fingerprint, self._folder, quantise)
             encoder = openvino.OpenvinoEncoder(openvino.compile_model(path), tokenizer, pooling)
         except ModelError:
             raise
@@ -93,9 +93,9 @@ class _Float32(LocalEmbedder):
 
     @functools.cached_property
     def _fast(self) -> openvino.OpenvinoEncoder:
-        pooling = openvino.pooling_of(self._folder) or ""
+        pooling = conversion.pooling_of(self._folder) or ""
         tokenizer = openvino.truncated(self.tokenizer, self._whole_window)
-        path, _ = openvino.converted(self._folder, self.fingerprint, tokenizer, pooling)
+        path, _ = conversion.converted(self._folder, self.fingerprint, tokenizer, pooling)
         return openvino.OpenvinoEncoder(openvino.compile_model(path, exact=True), tokenizer,
                                         pooling)
 

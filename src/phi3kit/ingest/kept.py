@@ -197,6 +197,8 @@ class Kept:
         checked = verify.verify(self.opened())
         if checked.mendable:
             self.close()
+            # Both would be in memory at once, and nothing is embedded any more.
+            self._embedder.release()
             checked, self.reindexed = verify.reindex(self._site, self._wanted.collection), True
         self.looked = checked.looked
         if checked.looked < checked.chunks:

@@ -158,6 +158,9 @@ class RemoteEmbedder:
         # Counted by the packaged embedder's tokenizer: the provider's counts a little otherwise.
         return f"about {tokens:,} tokens go to {self._url}{cost}"
 
+    def release(self) -> None:
+        """Nothing: the weights are the provider's."""
+
     def encode(self, texts: Sequence[str], *, advance: Advance | None = None) -> np.ndarray:
         """Vectors of `texts`: float32 [len(texts), dimension], each of length 1.
 
