@@ -47,7 +47,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         "auto")
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], Meta(description=(
         "Arithmetic. auto: bfloat16 where the machine is fast at it, else float16 on CUDA, "
-        "float32 on CPU."))] = "auto"
+        "float32 on CPU; with finetune.full always float32 on CPU."))] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Meta(description=(
         "auto takes a GPU when there is one."))] = "auto"
     endpoint: Annotated[str | None, Meta(description=(

@@ -10,13 +10,14 @@ import functools
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, metrics, sharding, trackers
+from phi3kit.finetune import checkpoints, methods, metrics, sharding, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, lanes_for, room_of
@@ -74,6 +75,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.sharded = sharding.wanted(settings, team)
     trainer.plain_head = has_plain_head(loaded.model)
     trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
+    trainer.arithmetic = functools.partial(methods.arithmetic, loaded, settings)
     return trainer
 
 
@@ -123,8 +125,6 @@ def _arguments(loaded: Loaded, rows: int, settings: FinetuneSettings, run: Path)
         # The other kind passes no gradients on where a layer's input needs none.
         activation_checkpointing_kwargs={"use_reentrant": False},
         fp16=loaded.dtype == "float16",
-        # A whole model is held in float32; a frozen base has the type of its arithmetic.
-        bf16=loaded.dtype == "bfloat16" and settings.full,
         use_cpu=loaded.device == "cpu",
         dataloader_pin_memory=loaded.device == "cuda",
         remove_unused_columns=False)
@@ -183,6 +183,7 @@ def _trainer_class() -> Any:
         team: Processes
         sharded: bool
         lanes: Lanes | None
+        arithmetic: Callable[[], AbstractContextManager[Any]]
         _began: float | None = None
         _spent: dict[str, int]
         _staging: str | None = None
@@ -217,7 +218,7 @@ def _trainer_class() -> Any:
         def _loss_of(self, model: Any, micro: Any, *, trained: int) -> Any:
             """The micro-batch's part of the step's mean loss."""
             tensors = self._prepare_input(micro)
-            with self.compute_loss_context_manager():
+            with self.arithmetic():  # the Trainer's is around the model's own forward alone
                 return answer_loss(model, **tensors, plain_head=self.plain_head) / trained
 
         def get_train_dataloader(self) -> Any:
