@@ -88,14 +88,14 @@ def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) 
     if dtype == "float16" and device != "cuda":
         raise ModelError("float16 gradients vanish without a loss scale, which is there on CUDA "
                          "only", where="model.dtype", mend="Use bfloat16 or float32")
+    if sharded:
+        model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
     if own.full:
         loaded = load_base(msgspec.structs.replace(model, dtype="float32"), quantization="none",
                            training=True)
         loaded.dtype = dtype
         loaded.model.train()
         return loaded
-    if sharded:
-        model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
     return load_base(model, quantization="nf4" if own.qlora else "none", training=True,
                      sharded=sharded)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, methods, metrics, sharding, trackers
+from phi3kit.finetune import checkpoints, methods, metrics, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, lanes_for, room_of
@@ -63,7 +63,9 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     room = room_of(loaded.model, pass_tokens, lanes)
     collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
                         lanes=lanes, room=room)
-    trainer = _trainer_class()(
+    sharded = sharding.wanted(settings, team)
+    made = _trainer_class()
+    trainer = (shares.sharing(made) if sharded and settings.full else made)(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
         train_dataset=_as_dataset(rows),
         data_collator=lambda items: collator(
@@ -72,10 +74,12 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.add_callback(_save_in_time(team))
     trackers.keep_in(run, trainer)
     trainer.run, trainer.on_step, trainer.team = run, on_step, team
-    trainer.sharded = sharding.wanted(settings, team)
-    trainer.plain_head = has_plain_head(loaded.model)
+    trainer.sharded = sharded
     trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
     trainer.arithmetic = functools.partial(methods.arithmetic, loaded, settings)
+    with trainer.arithmetic():
+        trainer.plain_head = has_plain_head(loaded.model)
+    shares.let_go(loaded.model)
     return trainer
 
 
@@ -219,7 +223,10 @@ def _trainer_class() -> Any:
             """The micro-batch's part of the step's mean loss."""
             tensors = self._prepare_input(micro)
             with self.arithmetic():  # the Trainer's is around the model's own forward alone
-                return answer_loss(model, **tensors, plain_head=self.plain_head) / trained
+                return self._loss(model, tensors) / trained
+
+        def _loss(self, model: Any, tensors: Mapping[str, Any]) -> Any:
+            return answer_loss(model, **tensors, plain_head=self.plain_head)
 
         def get_train_dataloader(self) -> Any:
             """Every process sees each batch whole: what is shared out are micro-batches."""
