@@ -47,7 +47,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         "auto")
     dtype: Annotated[Literal["auto", "bfloat16", "float16", "float32"], Meta(description=(
         "Arithmetic. auto: bfloat16 where the machine is fast at it, else float16 on CUDA, "
-        "float32 on CPU."))] = "auto"
+        "float32 on CPU; with finetune.full always float32 on CPU."))] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Meta(description=(
         "auto takes a GPU when there is one."))] = "auto"
     endpoint: Annotated[str | None, Meta(description=(
@@ -144,8 +144,9 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "so that it is as fast as LoRA and takes more memory, not less."))] = False
     full: Annotated[bool, Meta(description=(
         "Train every weight of the base instead of an adapter: learns most, forgets most, and "
-        "takes 16 bytes per parameter before activations. For models under 1B, with a "
-        "learning_rate near 2e-5; the run then holds a whole model."))] = False
+        "takes 16 bytes per parameter before activations. For models under 1B, larger ones by "
+        "shares (shard), with a learning_rate near 2e-5; the run then holds a whole "
+        "model."))] = False
     dora: Annotated[bool, Meta(description=(
         "Train each weight column's length apart from its direction (DoRA). Sometimes better "
         "at rank 8 and below; steps take about twice the time."))] = False
@@ -197,10 +198,11 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "memory, about a third slower; the result differs by rounding only. Phi-3 needs it on "
         "most cards, the packaged model does not."))] = False
     shard: Annotated[bool, Meta(description=(
-        "With several processes (torchrun): each holds its share of the frozen layers and gathers "
-        "the others' when it needs them (FSDP). For a base that does not fit one card; each step "
-        "then carries the layers over the network twice per micro-batch. The result is the "
-        "same."))] = False
+        "With several processes (torchrun): each holds its share of the frozen layers, with full "
+        "of all weights, gradients and optimizer states, and gathers the others' when it needs "
+        "them (FSDP). For a model that does not fit one card; each step then carries the layers "
+        "over the network twice per micro-batch, and with full their gradients. The result is "
+        "the same."))] = False
     seed: Annotated[int, Meta(ge=0, description=(
         "Same seed, same data, same machine: same adapter. Trainings with several seeds tell "
         "how much of a score is luck (compare.more_adapters)."))] = 0

@@ -132,6 +132,32 @@ def test_bfloat16_holds_for_them_too(configure: Configure) -> None:
         assert report.final_loss < 0.5 * report.losses[0]
 
 
+@pytest.mark.parametrize(("dtype", "arithmetic", "checkpointing"), [
+    ("bfloat16", "bfloat16", False), ("bfloat16", "bfloat16", True), ("auto", "float32", False)])
+def test_a_whole_model_computes_in_the_arithmetic_that_is_asked_for(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, dtype: str, arithmetic: str,
+    checkpointing: bool,
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+    from torch.nn.modules.module import register_module_forward_hook
+
+    monkeypatch.setattr("phi3kit.models.hardware.cpu_has_bfloat16", lambda: True)
+    seen = set()
+
+    def watch(layer: Any, given: Any, out: Any) -> None:
+        if type(layer).__name__ == "Phi3MLP" and torch.is_grad_enabled():
+            seen.add((out.dtype, layer.down_proj.weight.dtype))
+
+    with register_module_forward_hook(watch):
+        report = finetune(configure(full=True, model__dtype=dtype, epochs=1,
+                                    checkpointing=checkpointing))
+    wanted = getattr(torch, arithmetic)
+    assert seen == {(wanted, torch.float32)}
+    saved = load_file(Path(report.run) / "model" / "model.safetensors")
+    assert {tensor.dtype for tensor in saved.values()} == {wanted}
+
+
 def test_a_whole_model_is_trained_and_is_a_base_of_its_own(configure: Configure) -> None:
     settings = configure(full=True, epochs=100, learning_rate=2e-3)
     report = finetune(settings)

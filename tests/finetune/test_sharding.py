@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from phi3kit.dataset.encode import IGNORED
-from phi3kit.errors import SettingsError
 from phi3kit.finetune.processes import Processes
 from phi3kit.finetune.train import finetune
 from phi3kit.settings import load
@@ -97,9 +96,3 @@ def test_every_process_gets_as_many_micro_batches() -> None:
     assert second[1]["labels"].tolist() == [[IGNORED]]
     assert len(Processes(1, 2).share(micro, even=False)) == 1
     assert int(micro[0]["labels"].sum()) == 0  # the padding is a copy
-
-
-def test_a_whole_model_is_not_shared_out(project: Path, facts: Path) -> None:
-    with pytest.raises(SettingsError, match=r"finetune\.shard.*finetune\.full"):
-        finetune(load({"finetune.dataset": str(facts), "finetune.full": True,
-                       "finetune.shard": True}).values)

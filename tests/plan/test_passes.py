@@ -122,10 +122,12 @@ def test_packed_rows_stay_short_for_attention_works_on_their_square() -> None:
     assert chosen(80, longest=64, batch_size=8, packing=True).tokens == 8 * 64
 
 
-def test_a_share_of_the_base_leaves_room_for_a_fuller_pass() -> None:
-    shape = shape_of("phi-3-medium")
+@pytest.mark.parametrize(("name", "method", "card"), [
+    ("phi-3-medium", "lora", 24), ("phi-3-mini", "full", 48)])
+def test_a_share_leaves_room_for_a_fuller_pass(name: str, method: Any, card: int) -> None:
     own = Settings(finetune=FinetuneSettings(checkpointing=True, shard=True, batch_size=64))
-    alone, shared = (choose_pass(own, "lora", shape, longest=512, place="gpu", memory=24 * GB,
-                                 cards=2, shared=shared) for shared in (False, True))
+    alone, shared = (choose_pass(own, method, shape_of(name), longest=512, place="gpu",
+                                 memory=card * GB, cards=2, shared=shared)
+                     for shared in (False, True))
     assert not alone.fits and shared.fits
     assert alone.tokens == 512 < shared.tokens

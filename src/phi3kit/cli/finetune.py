@@ -45,7 +45,8 @@ def finetune(
         "--checkpointing/--no-checkpointing",
         help="Recompute activations: a fraction of the memory, slower steps.")] = None,
     shard: Annotated[bool | None, typer.Option(
-        "--shard/--no-shard", help="Several processes: each holds a share of the base.")] = None,
+        "--shard/--no-shard", help="Several processes: each holds a share of the base, "
+                                      "with --full of all that trains.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and order.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")] = None,
     dtype: Annotated[str | None, typer.Option(
@@ -114,7 +115,8 @@ def _ahead(resolved: Resolved, *, json: bool) -> int:
     from dataclasses import replace
 
     from phi3kit.cli import dry_run as printed
-    from phi3kit.errors import ModelError
+    from phi3kit.errors import ModelError, SettingsError
+    from phi3kit.finetune import methods, sharding
     from phi3kit.finetune.passes import pass_ahead
     from phi3kit.models.preflight import look
     from phi3kit.records import as_json
@@ -122,8 +124,10 @@ def _ahead(resolved: Resolved, *, json: bool) -> int:
 
     held, found = None, look(resolved.values.model, resolved.values.finetune)
     try:
+        methods.refuse_contradictions(resolved.values.finetune)
+        sharding.refuse_unshardable(resolved.values)
         held = pass_ahead(resolved.values)
-    except ModelError as error:  # no such device
+    except (ModelError, SettingsError) as error:  # they exclude each other; no such device
         found = replace(found, problems=(*found.problems, str(error)))
     if json:
         printed.show_json(resolved, *_SECTIONS, preflight=as_json(found), forward_pass=(

@@ -98,12 +98,12 @@ def fullest_pass(own: FinetuneSettings, tokens: int) -> tuple[int, int]:
 
 def _at_once(values: Settings, method: Method, shape: Shape, *, place: Place,
              memory_gb: float | None, cards: int) -> Pass:
-    """What a pass holds; with `--shard` where the base does not fit one of several cards."""
+    """What a pass holds; with `--shard` where the training does not fit one of several cards."""
     memory = None if memory_gb is None else memory_gb * GB
     longest = padded_width(values.finetune.max_tokens)
     alone = choose_pass(values, method, shape, longest=longest, place=place, memory=memory,
                         cards=cards)
-    if cards == 1 or alone.fits or method == "full":
+    if cards == 1 or alone.fits:
         return alone
     return choose_pass(values, method, shape, longest=longest, place=place, memory=memory,
                        cards=cards, shared=True)

@@ -60,9 +60,18 @@ def lengths_of(position_ids: Any | None, length: int) -> list[int]:
 
 def _attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
             position_ids: Any | None = None, **others: Any) -> tuple[Any, None]:
-    """transformers' interface: query [rows, heads, length, size] to [rows, length, heads, size]."""
+    """transformers' interface: query [rows, heads, length, size] to [rows, length, heads, size].
+
+    Under autocast all of it is computed in autocast's type, forward and backward, as torch's own
+    kernel is: rotary positions make queries and keys float32 again where the layers' inputs are.
+    """
     import torch
 
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        with torch.autocast("cpu", enabled=False):
+            return _attend(module, query.to(dtype), key.to(dtype), value.to(dtype),
+                           attention_mask, position_ids, **others)
     length = query.shape[2]
     lengths = [length]
     if attention_mask is None and query.shape[0] == 1 and key.shape[2] == length:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -65,7 +66,8 @@ def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) 
     """The base, ready to train or to take an adapter.
 
     Whole models are held in float32, for bfloat16's 8 bits swallow small updates; the
-    arithmetic is `model.dtype` all the same, see `Loaded.dtype`.
+    arithmetic is `model.dtype` all the same, see `arithmetic` and `Loaded.dtype`. On a CPU "auto"
+    is float32 for them, whatever the CPU is fast at.
 
     Args:
         model: the base, its device and its arithmetic.
@@ -80,19 +82,37 @@ def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) 
 
     device = pick_device(model.device)
     dtype = pick_dtype(model.dtype, device)
+    if own.full and model.dtype == "auto" and device == "cpu":
+        # Casting every weight in each pass costs a CPU more than its bfloat16 saves.
+        dtype = "float32"
     if dtype == "float16" and device != "cuda":
         raise ModelError("float16 gradients vanish without a loss scale, which is there on CUDA "
                          "only", where="model.dtype", mend="Use bfloat16 or float32")
+    if sharded:
+        model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
     if own.full:
         loaded = load_base(msgspec.structs.replace(model, dtype="float32"), quantization="none",
                            training=True)
         loaded.dtype = dtype
         loaded.model.train()
         return loaded
-    if sharded:
-        model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
     return load_base(model, quantization="nf4" if own.qlora else "none", training=True,
                      sharded=sharded)
+
+
+def arithmetic(loaded: Loaded, own: FinetuneSettings) -> contextlib.AbstractContextManager[Any]:
+    """What a loss of `loaded` is computed in.
+
+    Autocast to `loaded.dtype` where the whole model trains, for its weights are float32. The
+    weights of a frozen base have the type of the arithmetic already.
+    """
+    if not own.full or loaded.dtype == "float32":
+        return contextlib.nullcontext()
+    import torch
+
+    found: contextlib.AbstractContextManager[Any] = torch.autocast(
+        loaded.device, dtype=getattr(torch, loaded.dtype))
+    return found
 
 
 def add_adapter(loaded: Loaded, own: FinetuneSettings) -> None:

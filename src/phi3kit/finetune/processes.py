@@ -1,8 +1,9 @@
 """One training run in several processes, started by torchrun or `accelerate launch`.
 
-Every process holds the whole model, or the frozen layers by shares (see `sharding`), and
-computes its part of each step's micro-batches; the gradients are added up before the optimizer,
-so that the result is that of one process. The first process alone writes files and speaks.
+Every process holds the whole model, its frozen layers by shares (see `sharding`) or, where all
+of it trains, everything by shares (see `shares`). It computes its part of each step's
+micro-batches; the gradients are added up before the optimizer, so that the result is that of one
+process. The first process alone writes files and speaks.
 """
 
 from __future__ import annotations
@@ -11,13 +12,19 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from phi3kit.dataset.encode import IGNORED
 from phi3kit.errors import Phi3kitError, RunError
+from phi3kit.finetune.fused import is_shared_out
 
 T = TypeVar("T")
+
+# The others wait while the first process writes a checkpoint, which of a whole model takes longer
+# than the ten minutes after which nccl gives up. Of a process that died, torchrun tells the others.
+_PATIENCE = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +108,13 @@ class Processes:
         """Replace each gradient, and return the loss, by the sum over all processes.
 
         One message per step: the gradients of an adapter are small, and those of a process
-        that had no micro-batch count as zero.
+        that had no micro-batch count as zero. Gradients by shares have been added up already.
         """
         if self.size == 1:
             return loss
         import torch
 
-        trained = [p for p in parameters if p.requires_grad]
+        trained = [p for p in parameters if p.requires_grad and not is_shared_out(p)]
         for p in trained:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)
@@ -146,7 +153,7 @@ def join(device: str) -> Processes:
         from phi3kit.models.hardware import pick_device
 
         # The Trainer finds this state and uses it.
-        PartialState(cpu=pick_device(device) == "cpu")
+        PartialState(cpu=pick_device(device) == "cpu", timeout=_PATIENCE)
     return team
 
 

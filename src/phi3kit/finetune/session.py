@@ -67,7 +67,8 @@ class Session:
             fused.fuse(self._loaded.model)
         try:
             with short_rows(self._loaded.model):
-                packed = is_laid_out(self._loaded, self._rows, self._settings)
+                with methods.arithmetic(self._loaded, self._settings):
+                    packed = is_laid_out(self._loaded, self._rows, self._settings)
                 with bar("training", total) as advance:
                     advance(done)
                     self._run_trainer(start, advance, packed=packed)

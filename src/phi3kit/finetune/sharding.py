@@ -5,7 +5,7 @@ gathers a layer when its turn comes, forward and backward. What trains, an adapt
 megabytes, stays whole in each process: its gradients are added up, its optimizer runs and its
 checkpoints are written just as without sharding. So are the embeddings and the output layer
 whole, for the loss reads the output layer's weights itself (see `head`), and often both are
-one tensor.
+one tensor. A model that trains whole is another matter: see `shares`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,25 @@ from phi3kit.progress import note
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
-    from phi3kit.settings import FinetuneSettings
+    from phi3kit.settings import FinetuneSettings, Settings
 
 
-def refuse_unshardable(own: FinetuneSettings) -> None:
+def refuse_unshardable(settings: Settings) -> None:
     """Tell of settings that cannot be sharded, before anything is loaded.
 
     Raises:
-        SettingsError: the whole model trains.
+        SettingsError: the whole model is to train in float16.
+        ModelError: no such device.
     """
-    if own.shard and own.full:
-        raise SettingsError("not together with finetune.full: what is shared out are frozen "
-                            "weights", where="finetune.shard", mend="Choose one of the two")
+    own, model = settings.finetune, settings.model
+    if not (own.shard and own.full):
+        return
+    from phi3kit.models.hardware import pick_device, pick_dtype
+
+    if pick_dtype(model.dtype, pick_device(model.device)) == "float16":
+        raise SettingsError("not float16 with finetune.full and finetune.shard: its gradients need "
+                            "a loss scale, and there is none over shares", where="model.dtype",
+                            mend="Set it to bfloat16 or float32, or leave out --shard")
 
 
 def wanted(own: FinetuneSettings, team: Processes) -> bool:
@@ -56,7 +63,7 @@ def shard(loaded: Loaded, team: Processes, device: str) -> None:
     from torch.distributed.fsdp import fully_shard
 
     decoder = causal_of(loaded.model).base_model
-    layers = _layers(loaded)
+    layers = layers_of(loaded)
     mesh = init_device_mesh(device, (team.size,))
     trained = {p for p in loaded.model.parameters() if p.requires_grad}
     for layer in layers:
@@ -71,7 +78,7 @@ def shard(loaded: Loaded, team: Processes, device: str) -> None:
     note(f"{len(layers)} layers shared out over {team.size} processes")
 
 
-def _layers(loaded: Loaded) -> list[Any]:
+def layers_of(loaded: Loaded) -> list[Any]:
     """The modules that the model's own code says must not be split."""
     causal = causal_of(loaded.model)
     kinds = set(causal._no_split_modules or ())

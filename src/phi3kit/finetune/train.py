@@ -19,7 +19,7 @@ from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
 from phi3kit.files import sha256_bytes
-from phi3kit.finetune import checkpoints, methods, processes, sharding, trackers
+from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
@@ -68,7 +68,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         raise SettingsError("--fresh throws away what --resume goes on with", where="--fresh",
                             mend="Leave out one of the two")
     methods.refuse_contradictions(settings.finetune)
-    sharding.refuse_unshardable(settings.finetune)
+    sharding.refuse_unshardable(settings)
     trackers.refuse_missing(settings.finetune.report_to)
     team = processes.join(settings.model.device)
     try:
@@ -247,7 +247,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
                       key=lambda f: int(f.where.rpartition(":")[2]))
     methods.add_adapter(loaded, own)
     if sharded:
-        sharding.shard(loaded, team, device)
+        (shares.share_out if own.full else sharding.shard)(loaded, team, device)
     session = Session(loaded, [row.encoded for row in rows], own, run.path, team,
                       pass_tokens=_pass_tokens(settings, rows, device, free, team))
 
@@ -263,6 +263,8 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
 
     try:
         session.train()
+        if sharded and own.full:
+            shares.put_together(loaded, team)
         return team.first(finished)
     except Phi3kitError as error:
         if team.leads:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, metrics, sharding, trackers
+from phi3kit.finetune import checkpoints, methods, metrics, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, lanes_for, room_of
@@ -62,7 +63,9 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     room = room_of(loaded.model, pass_tokens, lanes)
     collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
                         lanes=lanes, room=room)
-    trainer = _trainer_class()(
+    sharded = sharding.wanted(settings, team)
+    made = _trainer_class()
+    trainer = (shares.sharing(made) if sharded and settings.full else made)(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
         train_dataset=_as_dataset(rows),
         data_collator=lambda items: collator(
@@ -71,9 +74,12 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.add_callback(_save_in_time(team))
     trackers.keep_in(run, trainer)
     trainer.run, trainer.on_step, trainer.team = run, on_step, team
-    trainer.sharded = sharding.wanted(settings, team)
-    trainer.plain_head = has_plain_head(loaded.model)
+    trainer.sharded = sharded
     trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
+    trainer.arithmetic = functools.partial(methods.arithmetic, loaded, settings)
+    with trainer.arithmetic():
+        trainer.plain_head = has_plain_head(loaded.model)
+    shares.let_go(loaded.model)
     return trainer
 
 
@@ -123,8 +129,6 @@ def _arguments(loaded: Loaded, rows: int, settings: FinetuneSettings, run: Path)
         # The other kind passes no gradients on where a layer's input needs none.
         activation_checkpointing_kwargs={"use_reentrant": False},
         fp16=loaded.dtype == "float16",
-        # A whole model is held in float32; a frozen base has the type of its arithmetic.
-        bf16=loaded.dtype == "bfloat16" and settings.full,
         use_cpu=loaded.device == "cpu",
         dataloader_pin_memory=loaded.device == "cuda",
         remove_unused_columns=False)
@@ -183,6 +187,7 @@ def _trainer_class() -> Any:
         team: Processes
         sharded: bool
         lanes: Lanes | None
+        arithmetic: Callable[[], AbstractContextManager[Any]]
         _began: float | None = None
         _spent: dict[str, int]
         _staging: str | None = None
@@ -217,8 +222,11 @@ def _trainer_class() -> Any:
         def _loss_of(self, model: Any, micro: Any, *, trained: int) -> Any:
             """The micro-batch's part of the step's mean loss."""
             tensors = self._prepare_input(micro)
-            with self.compute_loss_context_manager():
-                return answer_loss(model, **tensors, plain_head=self.plain_head) / trained
+            with self.arithmetic():  # the Trainer's is around the model's own forward alone
+                return self._loss(model, tensors) / trained
+
+        def _loss(self, model: Any, tensors: Mapping[str, Any]) -> Any:
+            return answer_loss(model, **tensors, plain_head=self.plain_head)
 
         def get_train_dataloader(self) -> Any:
             """Every process sees each batch whole: what is shared out are micro-batches."""

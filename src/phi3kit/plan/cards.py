@@ -73,7 +73,25 @@ def gathered(shape: Shape, method: Method) -> int:
 def shared_out(shape: Shape, method: Method, cards: int) -> int:
     """Bytes that `finetune --shard` takes off each of several cards.
 
-    Frozen layers alone are divided there; one is gathered, embeddings and adapter stay whole.
+    Of an adapter's base the frozen layers alone are divided there; one is gathered, embeddings and
+    adapter stay whole. Full fine-tuning divides all; see `gathered_whole` for what is not.
     """
+    if method == "full":
+        states, copies = 16 * shape.parameters, 2 * shape.parameters
+        return int(states * (1 - 1 / cards) + copies - gathered_whole(shape))
     layers = (NF4_BYTES if method == "qlora" else 2) * shape.linear
     return int(layers * (1 - 1 / cards - 1 / shape.layers))
+
+
+def gathered_whole(shape: Shape) -> int:
+    """Bytes that full fine-tuning by shares holds on each card at the fullest moment of backward.
+
+    Of the decoder layers two are gathered in 16 bits, the next one ahead, and one has gradients,
+    in 16 bits and in the 32 bits that they are added up in. Embeddings and output layer are
+    gathered in 32 bits for all of the pass, with the output layer's gradients in 32 bits. At the
+    end their gradients are all there, beside the sums of the last layer's. A test compares with
+    torch's own count.
+    """
+    layer, ends = shape.linear / shape.layers, shape.parameters - shape.linear
+    within = (2 * 2 + 2 + 4) * layer + 4 * shape.vocab * shape.hidden
+    return int(4 * ends + max(within, 4 * ends + 4 * layer))

@@ -154,7 +154,8 @@ def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
         lines.append("NF4 with double quantisation for the linear layers, 16 bits for the rest")
     if step.place == "gpu":
         lines.append("several cards: weights, gradients and optimizer sharded evenly (FSDP), "
-                     "activations on each; `phi3kit finetune --shard` divides the frozen layers")
+                     "activations on each; `phi3kit finetune --shard` divides the frozen layers, "
+                     "with --full all weights but what is gathered")
     else:
         lines.append("resident memory of the process, libraries included")
     if step.context > shape.context:

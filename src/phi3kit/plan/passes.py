@@ -59,7 +59,7 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
         place: "cpu" for whatever is no CUDA card.
         memory: bytes free on the card, or on each; None: no card is known.
         cards: that share the rows of an optimizer step out.
-        shared: each card holds its share of the frozen layers.
+        shared: each card holds its share of the frozen layers, or of all that trains whole.
     """
     own = values.finetune
     if own.micro_batch_tokens is not None:
@@ -103,4 +103,6 @@ def _need(values: Settings, method: Method, shape: Shape, tokens: int, cards: in
     if own.packing:  # who sees whom, once in a byte and per layer in 16 bits
         more += tokens**2 * (1 + 2 * (1 if own.checkpointing else shape.layers))
     need = sum(parts.values()) + int(more * (1 + FRAGMENTATION["high"]))
-    return need - (shared_out(shape, method, cards) if cards > 1 else 0)
+    if cards == 1:
+        return need
+    return need - int(shared_out(shape, method, cards) * (1 + FRAGMENTATION["high"]))
