@@ -51,6 +51,10 @@ class ModelError(Phi3kitError):
     """A model, embedder or adapter that cannot be found, loaded or combined."""
 
 
+class OutOfMemoryError(ModelError, MemoryError):
+    """What a model was to do takes more memory than there is, on its card or on the host."""
+
+
 class StoreError(Phi3kitError):
     """A collection that is missing, locked, or was built with something else."""
 

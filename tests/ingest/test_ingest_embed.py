@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from phi3kit import settings
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, OutOfMemoryError
 from phi3kit.ingest import embed, reconcile
 from phi3kit.ingest.embed import open_embedder
 from phi3kit.ingest.openvino import batches
@@ -64,6 +64,20 @@ def test_released_weights_leave_memory_and_come_back(embedder):
     embedder.release()
     assert compiled() is None
     assert np.allclose(embedder.encode(TEXTS), before, atol=1e-6)
+
+
+@pytest.mark.model
+def test_a_batch_that_does_not_fit_is_one_line(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(embed, "open_encoder", lambda *_: None)
+    for questions, going_on in ((False, "goes on from there"), (True, "new collection")):
+        embedder = open_embedder("minilm", device="cpu", questions=questions)
+        monkeypatch.setattr(embedder, "_with_torch",
+                            lambda _: torch.empty(2**50, dtype=torch.uint8))
+        with pytest.raises(OutOfMemoryError, match=r"embedding 6 texts .*ingest\.embedder") as told:
+            embedder.encode(TEXTS)
+        assert str(told.value).endswith(going_on)
 
 
 @pytest.mark.model

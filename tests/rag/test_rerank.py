@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from phi3kit import settings
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, OutOfMemoryError
 from phi3kit.rag.rerank import open_reranker
 from phi3kit.rag.retrieve import RERANKED, Retriever, open_retriever
 from phi3kit.records import Passage
@@ -84,6 +84,16 @@ class Shelf:
 
     def query(self, vectors: list[str], k: int) -> list[list[Passage]]:
         return [self.found[:k] for _ in vectors]
+
+
+def test_passages_that_do_not_fit_are_one_line(colours: Path, monkeypatch: pytest.MonkeyPatch):
+    import torch
+
+    reranker = open_reranker(str(colours), device="cpu")
+    monkeypatch.setattr(reranker._model, "forward",
+                        lambda *_, **__: torch.empty(2**50, dtype=torch.uint8))
+    with pytest.raises(OutOfMemoryError, match=r"reranking 2 passages \(.*leave out ask\.rerank"):
+        reranker.order(["gate"], [passages("winch", "pump")])
 
 
 def test_the_first_thirty_are_read_and_no_more(colours: Path):

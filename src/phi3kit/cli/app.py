@@ -28,7 +28,8 @@ from phi3kit.cli import (
     search,
 )
 from phi3kit.cli.group import group_of
-from phi3kit.errors import Phi3kitError
+from phi3kit.errors import Phi3kitError, first_line
+from phi3kit.models.out_of_memory import is_out_of_memory
 
 app = typer.Typer(
     name="phi3kit",
@@ -84,6 +85,13 @@ def main() -> None:
     except BrokenPipeError:
         # The reader of our stdout went away (`| head`): no traceback, and none at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        said = f" ({printable(first_line(error))})" if str(error) else ""
+        print(f"phi3kit: out of memory{said}. Make room and run the same command again",
+              file=sys.stderr)
         sys.exit(1)
 
 

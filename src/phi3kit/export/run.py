@@ -28,6 +28,8 @@ from phi3kit.export.merged import load_unmerged, refuse_whole, write_merged
 from phi3kit.export.source import Source, read_source
 from phi3kit.export.staging import refuse_unwritable, staged
 from phi3kit.files import write_atomic, write_json
+from phi3kit.models.hardware import pick_device
+from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.progress import note
 from phi3kit.records import ExportReport, ExportStage, Target, as_json
 
@@ -72,9 +74,12 @@ def export(settings: Settings, run: Path, *, to: Target, out: Path | None = None
         refuse_unwritable(folder)
     rank = vllm.served_rank(source.adapter) if to == "vllm" and source.adapter else None
     work = _Work(source, read_measuring(examples, source), to)
-    work.measure_trained()
     try:
-        _write(work, folder if writes else None, weights, rank)
+        with out_of_memory(f"exporting {run}", lambda: (
+                "Make room, or run the export on a machine with more of it; nothing was written"),
+                device=pick_device(settings.model.device)):
+            work.measure_trained()
+            _write(work, folder if writes else None, weights, rank)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

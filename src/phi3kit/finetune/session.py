@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.finetune import checkpoints, fused, methods, metrics
 from phi3kit.finetune.attention import short_rows
+from phi3kit.finetune.batches import padded_width
 from phi3kit.finetune.packing import is_laid_out
 from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.finetune.smaller import smaller
 from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
+from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, TrainReport
 
@@ -52,8 +55,18 @@ class Session:
         Raises:
             KeyboardInterrupt: after Ctrl-C, when the step at hand is done and saved.
             RunError: the loss is not finite.
-            ModelError: the examples are to be packed, and the model cannot keep them apart.
+            ModelError: the examples are to be packed, and the model cannot keep them apart;
+                OutOfMemoryError, which is one too, when a pass does not fit.
         """
+        longest = padded_width(max(len(row.input_ids) for row in self._rows))
+        fullest = max(longest, min(self._pass_tokens, self._settings.batch_size * longest))
+        device = self._loaded.device
+        with out_of_memory(f"training with passes of {fullest:,} tokens", lambda: smaller(
+                self._settings, self._run, held=self._pass_tokens, fullest=fullest,
+                longest=longest, device=device), device=device):
+            self._train()
+
+    def _train(self) -> None:
         start = self._team.first(lambda: checkpoints.newest(self._run))
         done = checkpoints.step_of(start) if start else 0
         if start:

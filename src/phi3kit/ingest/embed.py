@@ -18,6 +18,7 @@ from phi3kit.ingest.conversion import open_encoder
 from phi3kit.ingest.openvino import OpenvinoEncoder, batches
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of, refuse_unknown
 from phi3kit.models.hardware import has_gpu
+from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.models.sentence import (
     Prompts,
     fingerprint,
@@ -85,6 +86,7 @@ class LocalEmbedder:
         if prompts != Prompts():  # of both, for one is no use without the other
             self.fingerprint = "sha256:" + sha256_bytes(
                 f"{self.fingerprint}\n{prompts.question}\n{prompts.document}".encode())
+        self._questions = questions
         self._prompt = prompts.question if questions else prompts.document
         self._folder = folder
         self._device = device
@@ -136,12 +138,24 @@ class LocalEmbedder:
 
         Args:
             advance: called with the number of texts after each batch.
+
+        Raises:
+            OutOfMemoryError: a batch does not fit.
         """
         import numpy as np
 
         vectors: np.ndarray = np.empty((len(texts), self.dimension), dtype=np.float32)
         if not texts:
             return vectors
+        device = "cpu" if self._fast is not None else str(self._model.device.type)
+        with out_of_memory(f"embedding {len(texts):,} texts", lambda: self._make_room(device),
+                           device=device):
+            self._fill(vectors, texts, advance)
+        # In bfloat16 a vector's length is 1 to three digits only.
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+        return vectors
+
+    def _fill(self, vectors: np.ndarray, texts: Sequence[str], advance: Advance | None) -> None:
         if self._fast is not None:
             vectors[:] = self._fast.encode([self._prompt + text for text in texts], advance)
         else:
@@ -152,9 +166,6 @@ class LocalEmbedder:
                     vectors[batch] = self._with_torch([texts[at] for at in batch])
                 if advance is not None:
                     advance(len(batch))
-        # In bfloat16 a vector's length is 1 to three digits only.
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
-        return vectors
 
     def release(self) -> None:
         """Let go of the weights; the next `encode` loads them again."""
@@ -168,6 +179,13 @@ class LocalEmbedder:
             texts, prompt=self._prompt, batch_size=len(texts), show_progress_bar=False,
             convert_to_numpy=True, normalize_embeddings=True), dtype=np.float32)
         return vectors
+
+    def _make_room(self, device: str) -> str:
+        ways = ("Make room on the card, or set model.device to cpu" if device == "cuda" else
+                "Make room, or take a smaller ingest.embedder or ingest.chunk_tokens, which "
+                "need a new collection")
+        return ways if self._questions else (
+            f"{ways}; what is stored stays, and the same command goes on from there")
 
     @functools.cached_property
     def _fast(self) -> OpenvinoEncoder | None:
@@ -191,10 +209,13 @@ class LocalEmbedder:
         # lowest cosine to float32 is 0.99991, and 99.2 % of the ten nearest are the same.
         dtype = getattr(torch, pick_dtype("auto", device))
         try:
-            model = SentenceTransformer(
-                str(self._folder), device=device, trust_remote_code=False, local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": dtype})
-            require_whole(model, self._folder, where=self.name, kind="embedder")
+            with out_of_memory(f"loading the embedder {self.name}",
+                               lambda: self._make_room(device), device=device):
+                model = SentenceTransformer(
+                    str(self._folder), device=device, trust_remote_code=False,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, "dtype": dtype})
+                require_whole(model, self._folder, where=self.name, kind="embedder")
             return model
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError,
                 SafetensorError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from phi3kit.errors import StoreError, first_line
+from phi3kit.models.out_of_memory import is_out_of_memory
 
 # Chroma rewrites its index in place, and one that does not fit is lost (see `mend`): a write
 # needs this much room, and some times what it writes, for the database and its journal.
@@ -49,6 +50,10 @@ def explained(where: str) -> Iterator[None]:
                              mend="Start it (chroma run), or correct ingest.store; then run "
                                   "the same again: it goes on from here") from error
         first = first_line(error)
+        if is_out_of_memory(error):
+            raise StoreError(f"out of memory in Chroma ({first})", where=where,
+                             mend="Make room and run the same again: it goes on from "
+                                  "here") from error
         if _UNKNOWN.search(first):
             raise StoreError(f"the Chroma server does not know it ({first})", where=where,
                              mend="Correct tenant and database in ingest.store, or make them "

@@ -17,6 +17,7 @@ from phi3kit.models import adapters, decoding
 from phi3kit.models.chat import render, stop_token_ids
 from phi3kit.models.kv_cache import longest
 from phi3kit.models.loading import Loaded, load_base
+from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.models.prefill import NOTHING, Beginning
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
@@ -157,8 +158,11 @@ class LocalGenerator:
                 f"the prompt has {len(ids)} tokens; the model's context of {self.context} "
                 f"leaves {max(self.context - max_new_tokens, 0)} beside {max_new_tokens} for "
                 "the answer", mend="Lower --passages or --max-new-tokens")
-        yield from stream(self.loaded.model, self.loaded.tokenizer, ids, self._stops,
-                          max_new_tokens)
+        with out_of_memory(f"answering a prompt of {len(ids):,} tokens", lambda: (
+                "Lower --passages or --max-new-tokens, or take a smaller model; `phi3kit plan` "
+                "tells what fits"), device=self.loaded.device):
+            yield from stream(self.loaded.model, self.loaded.tokenizer, ids, self._stops,
+                              max_new_tokens)
 
     def _tokenize(self, messages: Sequence[Message]) -> list[int]:
         text = render(self.loaded.tokenizer, messages, generation=True)

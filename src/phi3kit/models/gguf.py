@@ -7,6 +7,7 @@ from typing import Any
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.loading import Loaded
+from phi3kit.models.out_of_memory import is_out_of_memory
 from phi3kit.models.quiet import hush, silence
 
 # transformers reads none of them from GGUF.
@@ -43,6 +44,8 @@ def load_gguf(file: Path, *, like: Any, device: str, name: str) -> Loaded:
                 device_map={"": device}, output_loading_info=True, **place)
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError,
             ImportError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"the GGUF file cannot be read again ({first_line(error)})",
                          where=str(file)) from error
     missing = sorted(info.get("missing_keys") or ())

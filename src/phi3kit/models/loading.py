@@ -19,6 +19,7 @@ from phi3kit.models.catalog import CATALOG, ModelSpec, find
 from phi3kit.models.chat import turn_end
 from phi3kit.models.hardware import pick_device, pick_dtype
 from phi3kit.models.hashes import remembered_sha256
+from phi3kit.models.out_of_memory import is_out_of_memory, out_of_memory
 from phi3kit.models.quiet import hush
 from phi3kit.models.reading import reading_of
 from phi3kit.settings import ModelSettings
@@ -192,7 +193,8 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
 
     Raises:
         ModelError: unknown name, hub not reachable, pickled, damaged or incomplete weights,
-            an architecture that transformers does not have, a device that is not there.
+            an architecture that transformers does not have, a device that is not there;
+            OutOfMemoryError, which is one too, where it does not fit.
     """
     if settings.endpoint is not None:
         raise ModelError("the model is on a server, and this needs its weights here",
@@ -225,12 +227,15 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
             **common, **extra)
         return model, tokenizer, info
 
-    model, tokenizer, info = _explained(str(base), load)
-    _refuse_incomplete(str(base), info)
-    if quantization == "nf4" and device == "cpu":
-        if not training:
-            four_bit.hold_dequantized(model, getattr(torch, dtype))
-        four_bit.let_go_of_files(model)
+    with out_of_memory(f"loading {settings.name} in {_in_words(quantization, dtype)}",
+                       lambda: _smaller(settings, quantization, dtype, device,
+                                        training=training), device=device):
+        model, tokenizer, info = _explained(str(base), load)
+        _refuse_incomplete(str(base), info)
+        if quantization == "nf4" and device == "cpu":
+            if not training:
+                four_bit.hold_dequantized(model, getattr(torch, dtype))
+            four_bit.let_go_of_files(model)
     tokenizer.padding_side = "left"
     settle_padding(tokenizer)
     model.eval()
@@ -268,17 +273,34 @@ def _explained(where: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except SafetensorError as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"damaged weights ({error})", where=where,
                          mend="Copy or download the model again") from error
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError,
             ImportError, StrictDataclassError) as error:
-        if "out of memory" in str(error).lower():
-            raise ModelError("the model does not fit into memory", where=where,
-                             mend="Use quantization: nf4 or a smaller model; "
-                                  "`phi3kit plan` tells what fits") from error
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"the model cannot be loaded ({first_line(error)})", where=where,
                          mend="It must be a complete folder or hub model of an architecture "
                               "that transformers has") from error
+
+
+def _in_words(quantization: Quantization, dtype: str) -> str:
+    return "4-bit NF4" if quantization == "nf4" else dtype
+
+
+def _smaller(settings: ModelSettings, quantization: Quantization, dtype: str, device: str, *,
+             training: bool) -> str:
+    """What to do about a base that does not fit."""
+    ways = "take a smaller model; `phi3kit plan` tells what fits"
+    if device == "cuda" and quantization == "none":
+        flag = "--qlora without --full" if training else "model.quantization: nf4"
+        return f"Use {flag}, for about a quarter of it, or {ways}"
+    # Where float32 is asked for, as --full does, it is meant.
+    if device == "cpu" and dtype == "float32" and settings.dtype == "auto":
+        return f"Set model.dtype to bfloat16, for half of it, or {ways}"
+    return f"T{ways[1:]}"
 
 
 def _refuse_incomplete(where: str, info: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from phi3kit.errors import ModelError
+from phi3kit.models.out_of_memory import is_out_of_memory
 
 
 def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
@@ -16,7 +17,7 @@ def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
     Closing the iterator stops the model at its next token and waits for its thread.
 
     Raises:
-        ModelError: generation failed.
+        ModelError: generation failed; what says that memory has ended is raised as it is.
     """
     import torch
     from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
@@ -57,5 +58,7 @@ def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
         stopped.set()
         worker.join()
     if failure:
+        if is_out_of_memory(failure[0]):
+            raise failure[0]
         first = next(iter(str(failure[0]).strip().splitlines()), type(failure[0]).__name__)
         raise ModelError(f"the model stopped answering ({first[:200]})") from failure[0]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError, first_line
+from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.models.sentence import fingerprint, sentence_model
 from phi3kit.models.whole import require_whole
 from phi3kit.records import Passage
@@ -50,7 +51,9 @@ class Reranker:
     def _scores(self, pairs: list[tuple[str, str]]) -> list[float]:
         if not pairs:
             return []
-        scores = self._model.predict(pairs, batch_size=_BATCH, show_progress_bar=False)
+        with out_of_memory(f"reranking {len(pairs):,} passages", _make_room,
+                           device=str(self._model.device.type)):
+            scores = self._model.predict(pairs, batch_size=_BATCH, show_progress_bar=False)
         return [float(score) for score in scores]
 
     @functools.cached_property
@@ -63,14 +66,16 @@ class Reranker:
         from safetensors import SafetensorError
         from sentence_transformers import CrossEncoder
 
+        device = pick_device(self._device)
         try:
-            model = CrossEncoder(
-                str(self._folder), device=pick_device(self._device), trust_remote_code=False,
-                local_files_only=True, model_kwargs={"use_safetensors": True},
-                # Scores as they are: a sigmoid would press the best of them together at 1,
-                # and the folder could name a function of its own.
-                activation_fn=torch.nn.Identity())
-            require_whole(model, self._folder, where=self._name, kind="reranker")
+            with out_of_memory(f"loading the reranker {self._name}", _make_room, device=device):
+                model = CrossEncoder(
+                    str(self._folder), device=device, trust_remote_code=False,
+                    local_files_only=True, model_kwargs={"use_safetensors": True},
+                    # Scores as they are: a sigmoid would press the best of them together at 1,
+                    # and the folder could name a function of its own.
+                    activation_fn=torch.nn.Identity())
+                require_whole(model, self._folder, where=self._name, kind="reranker")
         except (OSError, ValueError, RuntimeError, KeyError, ImportError, AttributeError,
                 SafetensorError) as error:
             raise ModelError(f"the reranker cannot be loaded ({first_line(error)})",
@@ -80,6 +85,10 @@ class Reranker:
             raise ModelError(f"the reranker gives {model.num_labels} scores for a pair, not one",
                              where=self._name, mend="Give a cross-encoder made for ranking")
         return model
+
+
+def _make_room() -> str:
+    return "Make room, take a smaller cross-encoder, or leave out ask.rerank"
 
 
 def open_reranker(name: str, *, device: str = "auto") -> Reranker:
