@@ -8,6 +8,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,27 @@ def test_two_launches_as_on_two_machines(ready: Path) -> None:
     assert [node.returncode for node in nodes] == [0, 0], told
     assert json.loads(told[0][0])["steps"] == 2
     assert told[1][0] == ""  # the first process alone speaks
+
+
+@pytest.mark.parametrize("card", [24, 80])
+def test_by_shares_full_fine_tuning_takes_the_passes_that_are_told(
+    project: Path, card: int,
+) -> None:
+    from phi3kit.plan.passes import choose_pass
+    from phi3kit.plan.shapes import shape_of
+    from phi3kit.settings import load
+
+    text = (ROOT / "docs" / "several-gpus.md").read_text(encoding="utf-8")
+    recipe = re.search(r"^    model: \{name: phi-3-mini.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert recipe
+    (project / "phi3kit.yaml").write_text(textwrap.dedent(recipe[0]))
+    values = load().values
+    assert values.finetune.full and values.finetune.shard
+    held = choose_pass(values, "full", shape_of("phi-3-mini"), longest=4096, place="gpu",
+                       memory=card * 10**9, cards=8, shared=True)
+    told = {80: rf"on 80 GB it takes\s+passes of {held.tokens:,} tokens by itself",
+            24: rf"on eight 24 GB cards of {held.tokens:,}\."}
+    assert held.fits and re.search(told[card], text)
 
 
 @pytest.mark.slow

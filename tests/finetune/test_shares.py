@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from phi3kit.cli.finetune import _ahead
 from phi3kit.errors import SettingsError
-from phi3kit.finetune import sharding
+from phi3kit.finetune import sharding, shares
 from phi3kit.finetune.train import finetune
 from phi3kit.settings import load
 
@@ -84,6 +85,23 @@ def test_shares_train_what_one_process_trains_and_go_on_to_the_last_bit(
     assert lower.losses[0] != alone.losses[0]
     assert low["losses"][0] == pytest.approx(lower.losses[0], abs=1e-6)
     assert low["losses"] == pytest.approx(lower.losses, abs=1e-3)
+
+
+def test_layers_are_gathered_in_the_type_that_they_compute_in() -> None:
+    import torch
+
+    def of(dtype: str, device: str, *layers: Any) -> Any:
+        loaded: Any = SimpleNamespace(dtype=dtype)
+        return shares._gathered_in(loaded, layers, device)
+
+    plain = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.RMSNorm(2))
+    normed = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+    with torch.autocast("cpu", dtype=torch.bfloat16):  # why
+        plain.bfloat16()(torch.ones(1, 2))
+        with pytest.raises(RuntimeError, match="mixed dtype"):
+            normed[1].bfloat16()(torch.ones(1, 2))
+    assert of("bfloat16", "cpu", plain) is of("bfloat16", "cuda", normed) is torch.bfloat16
+    assert of("float32", "cpu", plain) is of("bfloat16", "cpu", plain, normed) is None
 
 
 def test_float16_is_refused_with_the_reason(

@@ -13,7 +13,7 @@ and each cuts its share out of what is loaded.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +51,8 @@ def share_out(loaded: Loaded, team: Processes, device: str) -> None:
 
     model, layers = loaded.model, layers_of(loaded)
     mesh = init_device_mesh(device, (team.size,))
-    # Layers are gathered in the type of the arithmetic: autocast's own copies would live until
-    # the backward is done, of all layers at once. Their inputs stay float32, as under autocast.
-    low = None if loaded.dtype == "float32" else getattr(torch, loaded.dtype)
-    policy = MixedPrecisionPolicy(param_dtype=low, reduce_dtype=torch.float32,
-                                  cast_forward_inputs=False)
+    policy = MixedPrecisionPolicy(param_dtype=_gathered_in(loaded, layers, device),
+                                  reduce_dtype=torch.float32, cast_forward_inputs=False)
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True, mp_policy=policy)
     fully_shard(model, mesh=mesh)
@@ -68,6 +65,20 @@ def share_out(loaded: Loaded, team: Processes, device: str) -> None:
     loaded.device = device
     note(f"{len(layers)} layers shared out over {team.size} processes, with their gradients and "
          "optimizer states")
+
+
+def _gathered_in(loaded: Loaded, layers: Sequence[Any], device: str) -> Any | None:
+    """The type that layers are gathered in; None: float32, which they are kept in.
+
+    That of the arithmetic: autocast's own copies would live until the backward is done, of all
+    layers at once. Their inputs stay float32, as under autocast, and a CPU's LayerNorm takes
+    no weights of another type.
+    """
+    import torch
+
+    mixed = device == "cpu" and any(isinstance(module, torch.nn.LayerNorm)
+                                    for layer in layers for module in layer.modules())
+    return None if loaded.dtype == "float32" or mixed else getattr(torch, loaded.dtype)
 
 
 def let_go(model: Any) -> None:
