@@ -37,7 +37,10 @@ def error_of(work):
     error_of(lambda: bytearray(MORE_THAN_ANY)),
     torch.OutOfMemoryError(CUDA),
     RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
-    RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:223:\nbad allocation"),
+    RuntimeError("Exception from src/inference/src/cpp/infer_request.cpp:246:\n[CPU] Gather node "
+                 "Check 'ptr' failed:\nFailed to allocate 3145728 bytes of memory\n"),
+    RuntimeError("[CPU] MVN node with name 'LayerNorm/MVN' can't alloc"),
+    RuntimeError("std::bad_alloc"),
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM), "model.safetensors"),
 ], ids=lambda error: type(error).__name__)
 def test_every_library_is_understood(error):
