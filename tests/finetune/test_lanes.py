@@ -164,8 +164,21 @@ def test_balanced_groups_hold_every_row_once_within_the_budget(
 
 def test_a_step_that_fits_is_one_group_for_each_lane_of_about_the_same_size() -> None:
     widths = [96, 80, 64, 64, 48, 32, 16, 16]
-    groups = step_groups(widths, 1024, room=512, workers=2, packed=True)
+    groups = step_groups(widths, 1024, room=512, lanes=2, packed=True)
     assert [sum(widths[i] for i in group) for group in groups] == [208, 208]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_rows_too_long_for_a_lane_go_together_as_all_cores_compute_them(packed: bool) -> None:
+    widths = [272, 288, 320, 64, 64, 48, 48]  # lanes have 256 each, all cores 1,024
+
+    def long(processes: int) -> list[list[int]]:
+        groups = step_groups(widths, 1024, room=256, lanes=4, processes=processes, packed=packed)
+        assert sorted(at for group in groups for at in group) == list(range(7))
+        return [group for group in groups if widths[group[0]] > 256]
+
+    assert [sorted(group) for group in long(1)] == [[0, 1, 2]]
+    assert len(long(2)) > 1
 
 
 def test_rows_laid_end_to_end_are_told_apart_by_where_positions_begin() -> None:

@@ -39,16 +39,17 @@ def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return groups
 
 
-def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
-                packed: bool = False) -> list[list[int]]:
+def step_groups(widths: Sequence[int], budget: int, *, room: int, lanes: int,
+                processes: int = 1, packed: bool = False) -> list[list[int]]:
     """The micro-batches of an optimizer step, shared out over processes and lanes.
 
     Args:
         widths: tokens of each row, as it is computed.
         budget: tokens of a micro-batch, at most, with all cores of a process on it.
-        room: the same for one that is computed beside others (see `lanes`); longer rows go
-            by themselves.
-        workers: that compute a micro-batch each at the same time.
+        room: the same for one that is computed beside others (see `lanes`); longer rows are
+            computed with all cores, so that lanes would gain nothing from a part of them each.
+        lanes: of a process, that compute a micro-batch each at the same time.
+        processes: that do so.
 
     Returns:
         Indices of the rows; groups of longer rows come first.
@@ -56,7 +57,7 @@ def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
     long = [at for at, width in enumerate(widths) if width > room]
     short = [at for at, width in enumerate(widths) if width <= room]
 
-    def grouped(part: list[int], tokens: int) -> list[list[int]]:
+    def grouped(part: list[int], tokens: int, workers: int) -> list[list[int]]:
         lengths = [widths[at] for at in part]
         if packed:
             found = packs(lengths, tokens) if workers == 1 else balanced(lengths, tokens, workers)
@@ -65,7 +66,7 @@ def step_groups(widths: Sequence[int], budget: int, *, room: int, workers: int,
             found = micro_batches(lengths, most)
         return [[part[at] for at in group] for group in found]
 
-    return [*grouped(long, budget), *grouped(short, room)]
+    return [*grouped(long, budget, processes), *grouped(short, room, processes * lanes)]
 
 
 class Collator:
@@ -83,7 +84,7 @@ class Collator:
                  packed: bool = False, lanes: int = 1, room: int | None = None) -> None:
         self._pad_id = pad_id
         self._budget = budget
-        self._workers = processes * lanes
+        self._lanes, self._processes = lanes, processes
         self._room = budget if room is None else room
         self._packed = packed
 
@@ -111,8 +112,8 @@ class Collator:
 
         widths = [len(row.input_ids) if self._packed else padded_width(len(row.input_ids))
                   for row in rows]
-        groups = step_groups(widths, self._budget, room=self._room, workers=self._workers,
-                             packed=self._packed)
+        groups = step_groups(widths, self._budget, room=self._room, lanes=self._lanes,
+                             processes=self._processes, packed=self._packed)
         if self._packed:
             micro = [end_to_end(group) for group in groups]
         else:

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 
 from phi3kit.errors import OutOfMemoryError, Phi3kitError
 
-# Of a CUDA card, cuBLAS, torch's allocator on the CPU, the system, a C++ library.
-_SIGNS = ("out of memory", "alloc_failed", "not enough memory", "can't allocate memory",
-          "cannot allocate memory", "bad_alloc", "bad allocation")
+# Of a CUDA card, cuBLAS, torch's allocator on the CPU, the system, OpenVINO, a C++ library.
+_SIGNS = ("out of memory", "alloc_failed", "not enough memory", "can't alloc",
+          "cannot allocate memory", "failed to allocate", "bad_alloc", "bad allocation")
 _WANTED = re.compile(r"allocate (?:([\d.]+) (GiB|MiB|KiB)|(\d+) bytes)")
 _UNITS = {"GiB": 2**30, "MiB": 2**20, "KiB": 2**10}
 
