@@ -11,6 +11,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import forked
+
 # What stops a change has to be the change: the same examples each time where nobody looks on.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -100,11 +102,18 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def run_cli(tmp_path: Path) -> Run:
-    """Runs `phi3kit` as a user does: a process of its own, in a folder of its own."""
+    """Runs `phi3kit` as a user does: a process of its own, in a folder of its own.
+
+    It is forked from one that has imported the libraries, where nothing in the environment is set
+    that they or Python would read when they start.
+    """
 
     def run(*args: str, cwd: Path | None = None, input: str | None = None,
             env: dict[str, str] | None = None, timeout: float = 300,
             ) -> subprocess.CompletedProcess[str]:
+        if not env and forked.available():
+            return forked.run(args, cwd=cwd or tmp_path, input=input, timeout=timeout,
+                              env={**os.environ, "NO_COLOR": "1"})
         return subprocess.run(
             [sys.executable, "-m", "phi3kit", *args], cwd=cwd or tmp_path, input=input,
             stdin=subprocess.DEVNULL if input is None else None, capture_output=True, text=True,
