@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from datetime import datetime
 from email.message import EmailMessage
@@ -118,3 +119,29 @@ def test_code_knows_what_it_defines(name, source, names, tmp_path):
     document = read(name, source, tmp_path)
     assert document.text == source
     assert [(h.level, h.title) for h in document.headings] == names
+
+
+def multipart(kind, *parts):
+    """A mail of these (headers, text)."""
+    inner = "".join(f"--b\r\n{head}\r\n\r\n{text}\r\n" for head, text in parts)
+    return hostile_parts.mail(f"{inner}--b--", MIME_Version="1.0",
+                              Content_Type=f'multipart/{kind}; boundary="b"')
+
+
+@pytest.mark.parametrize(("kind", "mail_parts", "told"), [
+    ("mixed", [("Content-Type: text/plain", "Before it."),
+               ("Content-Type: image/png; name=p.png", "x"),
+               ("Content-Type: text/plain", "After it.")],
+     "Attachments: p.png\n\nBefore it.\n\nAfter it."),
+    ("alternative", [("Content-Type: text/plain", " "),
+                     ("Content-Type: text/html", "<p>In HTML.</p>")], "In HTML."),
+    ("mixed", [("Content-Type: text/plain", "See below."),
+               ("Content-Type: message/rfc822", "From: c@x\r\nSubject: First\r\n\r\nIt hums.")],
+     "See below.\n\n# First\n\nFrom: c@x\n\nIt hums."),
+    ("mixed", [("Content-Type: text/plain; name=a.txt", "Named, and alone.")],
+     "Attachments: a.txt\n\nNamed, and alone."),
+])
+def test_mail_loses_none_of_its_texts(kind, mail_parts, told, tmp_path):
+    document = read("a.eml", multipart(kind, *mail_parts), tmp_path)
+    assert document.text.endswith(f"To: b@example.org\n\n{told}")
+    assert all(document.text[h.start:h.end] == f"# {h.title}" for h in document.headings)

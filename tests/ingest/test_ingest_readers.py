@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 
 import docx
 import hostile_parts
 import hostile_texts
 import pytest
-from docx.oxml.ns import qn
+from docx.oxml.ns import nsmap, qn
 from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen import canvas
 
