@@ -265,3 +265,52 @@ def test_long_parts_are_cut_between_paragraphs(tmp_path):
 def test_many_problems_are_told_in_few_lines(tmp_path):
     problems = read("a.jsonl", '{"a": 1}\n' + "{oops\n" * 500, tmp_path).problems
     assert len(problems) == 21 and problems[-1].why == "480 more places that cannot be read"
+
+
+def test_docx_loses_nothing_that_is_wrapped(tmp_path):
+    """Insertions that are tracked, content controls, text boxes; not what was taken away."""
+    run = "<w:r><w:t>{}</w:t></w:r>"
+    box = "<w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent>"
+    paragraph = (
+        f"<w:p>{run.format('plain ')}<w:ins w:id='1' w:author='a'>{run.format('added ')}</w:ins>"
+        "<w:del w:id='2' w:author='a'><w:r><w:delText>deleted</w:delText></w:r></w:del>"
+        f"<w:moveFrom w:id='3' w:author='a'>{run.format('moved away')}</w:moveFrom>"
+        f"<w:sdt><w:sdtContent><w:smartTag>{run.format('chosen')}</w:smartTag></w:sdtContent></w:sdt>"
+        f"<w:r><mc:AlternateContent><mc:Choice Requires='wps'>{box}</mc:Choice><mc:Fallback>{box}"
+        "</mc:Fallback></mc:AlternateContent></w:r></w:p>")
+    hint = f"<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent><w:p>{run.format('Click')}" \
+           "</w:p></w:sdtContent></w:sdt>"
+    contents = ("<w:sdt><w:sdtPr><w:docPartObj><w:docPartGallery w:val='Table of Contents'/>"
+                f"</w:docPartObj></w:sdtPr><w:sdtContent><w:p>{run.format('Care 3')}</w:p>"
+                "</w:sdtContent></w:sdt>")
+    block = f"<w:sdt><w:sdtContent><w:p>{run.format('a block')}</w:p></w:sdtContent></w:sdt>"
+    table = f"<w:tbl><w:tr><w:tc>{block}</w:tc></w:tr></w:tbl>"
+    data = hostile_parts.rezipped(hostile_parts.docx("x"), word__document_xml=(
+        f"<w:document xmlns:w='{nsmap['w']}' xmlns:mc='http://schemas.openxmlformats.org/"
+        f"markup-compatibility/2006'><w:body>{contents}{paragraph}{hint}{block}{table}</w:body>"
+        "</w:document>"))
+    assert read("a.docx", data, tmp_path).text == (
+        "plain added chosen\n\nboxed\n\na block\n\n| a block |\n| --- |")
+
+
+def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
+    names = f"xmlns:w='{nsmap['w']}'"
+    relation = ("<Relationship Id='rId99' Target='footnotes.xml' Type='http://schemas.openxmlformats"
+                ".org/officeDocument/2006/relationships/footnotes'/></Relationships>")
+    kind = ("<Override PartName='/word/footnotes.xml' ContentType='application/vnd.openxmlformats-"
+            "officedocument.wordprocessingml.footnotes+xml'/></Types>")
+    text = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
+    data = hostile_parts.rezipped(
+        hostile_parts.docx("x"), _Content_Types__xml=lambda xml: xml.replace(
+            b"</Types>", kind.encode()),
+        word___rels__document_xml_rels=lambda xml: xml.replace(
+            b"</Relationships>", relation.encode()),
+        word__document_xml=f"<w:document {names}><w:body>" + text.format(
+            "It holds.", "<w:footnoteReference w:id='2'/>") + text.format("Next.", "")
+        + "</w:body></w:document>")
+    out = io.BytesIO(data)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("word/footnotes.xml", f"<w:footnotes {names}><w:footnote w:id='2'>"
+                         + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
+    assert read("a.docx", out.getvalue(), tmp_path).text == (
+        "It holds.\n\nBelow 40 bar.\n\nNext.")
