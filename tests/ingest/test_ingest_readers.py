@@ -314,3 +314,16 @@ def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
                          + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
     assert read("a.docx", out.getvalue(), tmp_path).text == (
         "It holds.\n\nBelow 40 bar.\n\nNext.")
+
+
+@pytest.mark.parametrize(("body", "text"), [
+    ("<h1>Pump<br>house</h1><table><tr><th>Part<br>No.</th></tr><tr><td><p>K7</p><p>left</p></td>"
+     "</tr></table>", "# Pump house\n\n| Part No. |\n| --- |\n| K7 left |"),
+    ("<table><tr><td><h2>Invoice</h2><table><tr><th>Item</th></tr><tr><td>Bolt</td></tr></table>"
+     "</td></tr></table>", "## Invoice\n\n| Item |\n| --- |\n| Bolt |"),
+    ("<p>The un<b>believ</b>able H<sub>2</sub>O</p>", "The unbelievable H2O"),
+    ("<h1>A</h1><div>so:</div><pre>if x:\n    go()</pre><div>end</div>",
+     "# A\n\nso:\n\n```\nif x:\n    go()\n```\n\nend"),
+])
+def test_html_neither_joins_nor_cuts_words_nor_says_them_twice(body, text, tmp_path):
+    assert read("a.html", f"<html><body>{body}</body></html>", tmp_path).text == text
