@@ -327,3 +327,12 @@ def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
 ])
 def test_html_neither_joins_nor_cuts_words_nor_says_them_twice(body, text, tmp_path):
     assert read("a.html", f"<html><body>{body}</body></html>", tmp_path).text == text
+
+
+def test_pdf_ligatures_are_letters(tmp_path):
+    font = (b"<</Type /Font /Subtype /Type1 /BaseFont /CMR10 /Encoding "
+            b"<</Type /Encoding /Differences [11 /ff /fi /fl /ffi]>>>>")
+    data = hostile_parts.page_pdf(
+        hostile_parts.stream(b"BT /B 9 Tf 9 9 Td (the \x0cle, o\x0ece) Tj ET", b""), font)
+    data = data.replace(b"<</Font <</A ", b"<</Font <</B 5 0 R /A ")
+    assert read("a.pdf", data, tmp_path).text == "the file, office"
