@@ -336,3 +336,12 @@ def test_pdf_ligatures_are_letters(tmp_path):
         hostile_parts.stream(b"BT /B 9 Tf 9 9 Td (the \x0cle, o\x0ece) Tj ET", b""), font)
     data = data.replace(b"<</Font <</A ", b"<</Font <</B 5 0 R /A ")
     assert read("a.pdf", data, tmp_path).text == "the file, office"
+
+
+def test_csv_whose_delimiter_is_said_or_plain(tmp_path):
+    """A line for Excel is no row; a comma in every row is no delimiter where there are tabs."""
+    said = read("a.csv", 'sep=;\nname;note\nK7;"open\nC2;two\n', tmp_path)
+    assert parts(said) == ["name: C2\nnote: two"]
+    assert [problem.where for problem in said.problems] == ["line 3"]
+    assert parts(read("a.tsv", "name\tplace, land\nA\tBonn, DE\nB\tParis, FR\n", tmp_path)) == [
+        "name: A\nplace, land: Bonn, DE", "name: B\nplace, land: Paris, FR"]
