@@ -345,3 +345,8 @@ def test_csv_whose_delimiter_is_said_or_plain(tmp_path):
     assert [problem.where for problem in said.problems] == ["line 3"]
     assert parts(read("a.tsv", "name\tplace, land\nA\tBonn, DE\nB\tParis, FR\n", tmp_path)) == [
         "name: A\nplace, land: Bonn, DE", "name: B\nplace, land: Paris, FR"]
+
+
+def test_headings_of_two_lines_and_a_rule_at_the_start():
+    found = find_headings("---\n\n# First\n\n---\n\nTwo\nlines\n===\n")
+    assert [h.title for h in found] == ["First", "Two lines"]
