@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,16 @@ def test_what_no_command_is_called_is_likened_to_one(tmp_path: Path) -> None:
                           capture_output=True, text=True)
     assert done.returncode == 2
     assert "Did you mean 'ingest'?" in done.stderr
+
+
+def test_what_the_encoding_does_not_have_costs_itself_alone(monkeypatch):
+    from phi3kit.cli import app
+    from phi3kit.cli.choices import as_text
+
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9"), encoding="utf-8"))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
+    monkeypatch.setattr(app, "app", lambda: print(sys.stdin.readline(), end="", flush=True))
+    app.main()
+    assert out.getvalue() == b"caf\\ufffd"
+    assert as_text("caf\udce9 \u00e9") == "caf? \u00e9"

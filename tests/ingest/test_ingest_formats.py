@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from datetime import datetime
 from email.message import EmailMessage
@@ -118,3 +119,60 @@ def test_code_knows_what_it_defines(name, source, names, tmp_path):
     document = read(name, source, tmp_path)
     assert document.text == source
     assert [(h.level, h.title) for h in document.headings] == names
+
+
+def multipart(kind, *parts):
+    """A mail of these (headers, text)."""
+    inner = "".join(f"--b\r\n{head}\r\n\r\n{text}\r\n" for head, text in parts)
+    return hostile_parts.mail(f"{inner}--b--", MIME_Version="1.0",
+                              Content_Type=f'multipart/{kind}; boundary="b"')
+
+
+@pytest.mark.parametrize(("kind", "mail_parts", "told"), [
+    ("mixed", [("Content-Type: text/plain", "Before it."),
+               ("Content-Type: image/png; name=p.png", "x"),
+               ("Content-Type: text/plain", "After it.")],
+     "Attachments: p.png\n\nBefore it.\n\nAfter it."),
+    ("alternative", [("Content-Type: text/plain", " "),
+                     ("Content-Type: text/html", "<p>In HTML.</p>")], "In HTML."),
+    ("mixed", [("Content-Type: text/plain", "See below."),
+               ("Content-Type: message/rfc822", "From: c@x\r\nSubject: First\r\n\r\nIt hums.")],
+     "See below.\n\n# First\n\nFrom: c@x\n\nIt hums."),
+    ("mixed", [("Content-Type: text/plain; name=a.txt", "Named, and alone.")],
+     "Attachments: a.txt\n\nNamed, and alone."),
+])
+def test_mail_loses_none_of_its_texts(kind, mail_parts, told, tmp_path):
+    document = read("a.eml", multipart(kind, *mail_parts), tmp_path)
+    assert document.text.endswith(f"To: b@example.org\n\n{told}")
+    assert all(document.text[h.start:h.end] == f"# {h.title}" for h in document.headings)
+
+
+def test_xlsx_sheet_of_one_row_is_that_row(tmp_path):
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("part", "torque"), ("M8", 25)):
+        book.active.append(row)
+    book.create_sheet("Notes")["B2"] = "Torques are in Nm."
+    book.create_sheet("Empty")
+    document = read("a.xlsx", hostile_parts.saved(book), tmp_path)
+    assert parts(document) == ["part: M8\ntorque: 25", "Torques are in Nm."]
+    assert [h.title for h in document.headings] == ["Sheet", "Notes"]
+
+
+def test_xlsx_formulas_that_were_never_computed_are_told(tmp_path):
+    """As libraries write them: what a spreadsheet program would show is not in the file."""
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    for row in (("part", "sum"), ("M8", "=1+1"), ("M10", "=A1&A2")):
+        book.active.append(row)
+    data = hostile_parts.saved(book)
+    document = read("a.xlsx", data, tmp_path)
+    assert parts(document) == ["part: M8", "part: M10"]
+    assert [(p.where, p.why[:10]) for p in document.problems] == [("sheet 'Sheet'", "2 formulas")]
+    computed = hostile_parts.rezipped(data, xl__worksheets__sheet1_xml=lambda xml: (
+        re.sub(rb"(<f>1\+1</f>)<v */?>(</v>)?", rb"\1<v>2</v>", xml).replace(
+            b'<c r="B3">', b'<c r="B3" t="str">')))
+    document = read("a.xlsx", computed, tmp_path)
+    assert parts(document)[0] == "part: M8\nsum: 2" and not document.problems

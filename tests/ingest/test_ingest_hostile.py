@@ -16,6 +16,8 @@ import hostile_parts as parts
 import psutil
 import pytest
 
+from phi3kit.ingest.walk import walk
+
 GOOD = {"good/keys.md": b"# Keys\n\nThe red key opens the pump house.\n",
         "good/parts.csv": b"part,torque\nM8,25 Nm\n", "good/winch.docx": parts.docx(),
         "good/gate.pdf": parts.pdf(), "good/slides.pptx": parts.pptx(),
@@ -112,3 +114,13 @@ def test_the_heaviest_too(tmp_path):
 def test_names_and_reasons_differ():
     names = [case.name for case in hostile.cases(heavy=True)]
     assert len(names) == len(set(names))
+
+
+def test_blanks_of_other_kinds_may_stand_in_names(tmp_path, monkeypatch):
+    """As in the names that macOS gives to screenshots, and in Japanese ones."""
+    monkeypatch.chdir(tmp_path)
+    names = {"a\u202fb.txt", "a\u00a0b.txt", "a\u3000b.txt"}
+    for name in names:
+        (tmp_path / name).write_text("words")
+    found = walk(["."], tmp_path / "store")
+    assert (set(found.files), found.failed) == (names, [])

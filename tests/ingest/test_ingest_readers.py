@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 
 import docx
 import hostile_parts
 import hostile_texts
 import pytest
-from docx.oxml.ns import qn
+from docx.oxml.ns import nsmap, qn
 from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen import canvas
 
@@ -264,3 +265,88 @@ def test_long_parts_are_cut_between_paragraphs(tmp_path):
 def test_many_problems_are_told_in_few_lines(tmp_path):
     problems = read("a.jsonl", '{"a": 1}\n' + "{oops\n" * 500, tmp_path).problems
     assert len(problems) == 21 and problems[-1].why == "480 more places that cannot be read"
+
+
+def test_docx_loses_nothing_that_is_wrapped(tmp_path):
+    """Insertions that are tracked, content controls, text boxes; not what was taken away."""
+    run = "<w:r><w:t>{}</w:t></w:r>"
+    box = "<w:txbxContent><w:p><w:r><w:t>boxed</w:t></w:r></w:p></w:txbxContent>"
+    paragraph = (
+        f"<w:p>{run.format('plain ')}<w:ins w:id='1' w:author='a'>{run.format('added ')}</w:ins>"
+        "<w:del w:id='2' w:author='a'><w:r><w:delText>deleted</w:delText></w:r></w:del>"
+        f"<w:moveFrom w:id='3' w:author='a'>{run.format('moved away')}</w:moveFrom>"
+        f"<w:sdt><w:sdtContent><w:smartTag>{run.format('chosen')}</w:smartTag></w:sdtContent></w:sdt>"
+        f"<w:r><mc:AlternateContent><mc:Choice Requires='wps'>{box}</mc:Choice><mc:Fallback>{box}"
+        "</mc:Fallback></mc:AlternateContent></w:r></w:p>")
+    hint = f"<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent><w:p>{run.format('Click')}" \
+           "</w:p></w:sdtContent></w:sdt>"
+    contents = ("<w:sdt><w:sdtPr><w:docPartObj><w:docPartGallery w:val='Table of Contents'/>"
+                f"</w:docPartObj></w:sdtPr><w:sdtContent><w:p>{run.format('Care 3')}</w:p>"
+                "</w:sdtContent></w:sdt>")
+    block = f"<w:sdt><w:sdtContent><w:p>{run.format('a block')}</w:p></w:sdtContent></w:sdt>"
+    table = f"<w:tbl><w:tr><w:tc>{block}</w:tc></w:tr></w:tbl>"
+    data = hostile_parts.rezipped(hostile_parts.docx("x"), word__document_xml=(
+        f"<w:document xmlns:w='{nsmap['w']}' xmlns:mc='http://schemas.openxmlformats.org/"
+        f"markup-compatibility/2006'><w:body>{contents}{paragraph}{hint}{block}{table}</w:body>"
+        "</w:document>"))
+    assert read("a.docx", data, tmp_path).text == (
+        "plain added chosen\n\nboxed\n\na block\n\n| a block |\n| --- |")
+
+
+def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
+    names = f"xmlns:w='{nsmap['w']}'"
+    relation = ("<Relationship Id='rId99' Target='footnotes.xml' Type='http://schemas.openxmlformats"
+                ".org/officeDocument/2006/relationships/footnotes'/></Relationships>")
+    kind = ("<Override PartName='/word/footnotes.xml' ContentType='application/vnd.openxmlformats-"
+            "officedocument.wordprocessingml.footnotes+xml'/></Types>")
+    text = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
+    data = hostile_parts.rezipped(
+        hostile_parts.docx("x"), _Content_Types__xml=lambda xml: xml.replace(
+            b"</Types>", kind.encode()),
+        word___rels__document_xml_rels=lambda xml: xml.replace(
+            b"</Relationships>", relation.encode()),
+        word__document_xml=f"<w:document {names}><w:body>" + text.format(
+            "It holds.", "<w:footnoteReference w:id='2'/>") + text.format("Next.", "")
+        + "</w:body></w:document>")
+    out = io.BytesIO(data)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("word/footnotes.xml", f"<w:footnotes {names}><w:footnote w:id='2'>"
+                         + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
+    assert read("a.docx", out.getvalue(), tmp_path).text == (
+        "It holds.\n\nBelow 40 bar.\n\nNext.")
+
+
+@pytest.mark.parametrize(("body", "text"), [
+    ("<h1>Pump<br>house</h1><table><tr><th>Part<br>No.</th></tr><tr><td><p>K7</p><p>left</p></td>"
+     "</tr></table>", "# Pump house\n\n| Part No. |\n| --- |\n| K7 left |"),
+    ("<table><tr><td><h2>Invoice</h2><table><tr><th>Item</th></tr><tr><td>Bolt</td></tr></table>"
+     "</td></tr></table>", "## Invoice\n\n| Item |\n| --- |\n| Bolt |"),
+    ("<p>The un<b>believ</b>able H<sub>2</sub>O</p>", "The unbelievable H2O"),
+    ("<h1>A</h1><div>so:</div><pre>if x:\n    go()</pre><div>end</div>",
+     "# A\n\nso:\n\n```\nif x:\n    go()\n```\n\nend"),
+])
+def test_html_neither_joins_nor_cuts_words_nor_says_them_twice(body, text, tmp_path):
+    assert read("a.html", f"<html><body>{body}</body></html>", tmp_path).text == text
+
+
+def test_pdf_ligatures_are_letters(tmp_path):
+    font = (b"<</Type /Font /Subtype /Type1 /BaseFont /CMR10 /Encoding "
+            b"<</Type /Encoding /Differences [11 /ff /fi /fl /ffi]>>>>")
+    data = hostile_parts.page_pdf(
+        hostile_parts.stream(b"BT /B 9 Tf 9 9 Td (the \x0cle, o\x0ece) Tj ET", b""), font)
+    data = data.replace(b"<</Font <</A ", b"<</Font <</B 5 0 R /A ")
+    assert read("a.pdf", data, tmp_path).text == "the file, office"
+
+
+def test_csv_whose_delimiter_is_said_or_plain(tmp_path):
+    """A line for Excel is no row; a comma in every row is no delimiter where there are tabs."""
+    said = read("a.csv", 'sep=;\nname;note\nK7;"open\nC2;two\n', tmp_path)
+    assert parts(said) == ["name: C2\nnote: two"]
+    assert [problem.where for problem in said.problems] == ["line 3"]
+    assert parts(read("a.tsv", "name\tplace, land\nA\tBonn, DE\nB\tParis, FR\n", tmp_path)) == [
+        "name: A\nplace, land: Bonn, DE", "name: B\nplace, land: Paris, FR"]
+
+
+def test_headings_of_two_lines_and_a_rule_at_the_start():
+    found = find_headings("---\n\n# First\n\n---\n\nTwo\nlines\n===\n")
+    assert [h.title for h in found] == ["First", "Two lines"]

@@ -196,3 +196,17 @@ def test_the_oldest_turns_go_first_when_there_is_no_room():
     model.context = whole + 1 - 8
     list(assistant.stream("q", HISTORY))
     assert len(model.messages) == 2 and GATE.text in model.messages[-1]["content"]
+
+
+def test_passages_that_joined_are_too_long_give_way_to_fewer():
+    """Neighbours are one passage, which no room may be found for where each has some."""
+    class Neighbours:
+        def retrieve(self, questions, k, min_similarity):
+            return [(Passage("a", "word " * 40 * k, "a.md", 0, 200 * k, score=0.8),)] * len(
+                questions)
+
+    model = Model("Viton", context=200)
+    (answer,) = answer_all(Assistant(model, Neighbours(), AskSettings(passages=5)), "q")
+    assert (answer.error, answer.passages[0].end) == ("", 400)
+    (answer,) = answer_all(Assistant(Model("x", context=80), Neighbours(), AskSettings()), "q")
+    assert "the question needs" in answer.error

@@ -30,6 +30,7 @@ def place(source: str = "docs/handbook/seals.md", *, page: int | None = None,
     ("source=./docs/**", True), ("source=*", True), ("source=docs/*.md", False),
     ("source=book/seals.md", False), ("source=hand*/s*", True), ("source=Seals.md", False),
     ("source=docs\\handbook\\seals.md", True),
+    ("source=.", True),
     ("type=md", True), ("type=.MD", True), ("type=d", False), ("type=pdf", False),
     ("heading=pumps", True), ("heading=PUMPS > se", True), ("heading=gates", False),
     ("page=3", True), ("page=1-3", True), ("page=3-3", True), ("page=4-9", False),
@@ -38,6 +39,13 @@ def place(source: str = "docs/handbook/seals.md", *, page: int | None = None,
 def test_one_filter(text: str, passes: bool):
     at = place(page=3, heading="Pumps > Seals")
     assert read_filters([text]).match(at) is passes
+
+
+def test_a_name_with_brackets_is_found_as_it_is_written():
+    draft = place("docs/report[1].pdf")
+    for text in ("source=report[1].pdf", "source=docs/report[1].pdf", "source=report*"):
+        assert read_filters([text]).match(draft)
+    assert not read_filters(["source=report[1].pdf"]).match(place("docs/old_report[1].pdf"))
 
 
 def test_one_of_a_key_and_all_keys_have_to_hold():

@@ -30,6 +30,17 @@ def test_the_passage_with_the_rarest_shared_words_comes_first():
     assert [ids[0] for ids in found] == ["seal", "tor", "winch"]
 
 
+def test_letters_are_the_same_however_they_are_spelt():
+    shelf = build_index([passage("a", "Das Su\u0308d\u00adtor bleibt zu."), passage("b", "d u")])
+    assert shelf.search(["südtor", "su\u0308dtor"], 1) == [["a"], ["a"]]
+
+
+def test_words_without_blanks_between_them_are_found():
+    shelf = build_index([passage("a", "管理员每七天检查一次北门的密封。"),
+                         passage("b", "水門の番人は圧力を書き込みます。")])
+    assert shelf.search(["北门的密封", "圧力"], 1) == [["a"], ["b"]]
+
+
 def test_nothing_shared_finds_nothing():
     assert build_index(SHELF).search(["xylophone", "", "?!"], 3) == [[], [], []]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import os
 import sys
 from typing import Annotated
@@ -71,6 +72,10 @@ def main() -> None:
         os.environ.setdefault(name, "1")
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # A byte or a character that the terminal's encoding does not have costs itself alone.
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     # What is left at the end goes with the process: Python would look through all of it for
     # cycles first, which takes a tenth of a quick command's time.
     atexit.register(gc.freeze)

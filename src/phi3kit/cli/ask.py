@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval, as_text
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -77,7 +77,7 @@ def ask(
 
         chat(assistant, closed_book=no_rag)
         return
-    pieces = assistant.stream(question)
+    pieces = assistant.stream(as_text(question))
     try:
         for piece in pieces:
             if not as_json_:

@@ -10,6 +10,11 @@ STORE = "Folder of the Chroma store, or http(s)://host:port of a Chroma server."
 RERANK = "Cross-encoder (folder or hub id) that orders the first passages anew."
 
 
+def as_text(argument: str) -> str:
+    """A question from the command line, with "?" for bytes that are none of its encoding's."""
+    return argument.encode("utf-8", "replace").decode("utf-8")
+
+
 class Retrieval(StrEnum):
     """Ways of retrieving."""
 

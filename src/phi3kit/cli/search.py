@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval
+from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval, as_text
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -45,7 +45,7 @@ def search(
     from phi3kit.report import terminal_answer
 
     ask = resolved.values.ask
-    found = open_retriever(resolved.values).retrieve([question], ask.passages, -1.0)[0]
+    found = open_retriever(resolved.values).retrieve([as_text(question)], ask.passages, -1.0)[0]
     if as_json_:
         typer.echo(json.dumps([as_json(passage) for passage in found], ensure_ascii=False,
                               indent=2))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -143,7 +144,7 @@ def _follow(link: Path, root: Path, found: Found) -> bool:
 
 
 def _take(path: Path, source: str, found: Found) -> None:
-    if not source.isprintable():
+    if not all(c.isprintable() or unicodedata.category(c) == "Zs" for c in source):
         found.fail(source, "the name is not printable UTF-8; rename the file to cite it")
         return
     try:

@@ -24,13 +24,18 @@ OnAnswers = Callable[[list[int], list[Answer]], None]
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """A question made ready. No messages: abstain, or say why in `error`."""
+    """A question made ready. No messages: abstain, or say why in `error`.
+
+    Attributes:
+        crowded: there is no room for the best passage, and so for none.
+    """
 
     question: str
     passages: tuple[Passage, ...]
     messages: list[Message] | None
     tokens: int = 0
     error: str = ""
+    crowded: bool = False
 
 
 class Assistant:
@@ -139,11 +144,21 @@ class Assistant:
         both = list(zip(questions, histories, strict=True))
         if self._retriever is None:
             return [self._fit(question, None, history) for question, history in both]
-        found = self._retriever.retrieve(
-            [f"{_last_question(history)}\n{question}".strip() for question, history in both],
-            self._ask.passages, self._ask.min_similarity)
-        return [self._fit(question, passages, history)
-                for (question, history), passages in zip(both, found, strict=True)]
+        wanted = [f"{_last_question(history)}\n{question}".strip() for question, history in both]
+        found = self._retriever.retrieve(wanted, self._ask.passages, self._ask.min_similarity)
+        return [self._with_fewer(self._fit(question, passages, history), asked, history)
+                for (question, history), passages, asked in zip(both, found, wanted, strict=True)]
+
+    def _with_fewer(self, prompt: _Prompt, wanted: str, history: Sequence[Message]) -> _Prompt:
+        """The prompt, or one of fewer passages: those that follow each other are one too long."""
+        assert self._retriever is not None
+        fewer = prompt
+        for k in range(self._ask.passages - 1, 0, -1) if prompt.crowded else ():
+            (passages,) = self._retriever.retrieve([wanted], k, self._ask.min_similarity)
+            fewer = self._fit(prompt.question, passages, history)
+            if not fewer.error:
+                return fewer
+        return fewer
 
     def _fit(self, question: str, passages: tuple[Passage, ...] | None,
              history: Sequence[Message]) -> _Prompt:
@@ -170,7 +185,7 @@ class Assistant:
         return _Prompt(question, (), None, error=(
             f"the question needs {tokens} tokens, and the model has room for {max(0, room)} "
             f"beside an answer of {limit} (--max-new-tokens). "
-            f"{_shorten(self._generator.context - tokens)}"))
+            f"{_shorten(self._generator.context - tokens)}"), crowded=bool(passages))
 
 
 def _shorten(left: int) -> str:

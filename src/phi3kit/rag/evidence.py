@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -54,7 +55,8 @@ def best_passage(sentence: str, passages: Sequence[Passage], question: str) -> i
 def _content(text: str) -> frozenset[str]:
     """The words of `text` that carry meaning, folded; a plural counts as its singular."""
     words = set()
-    for match in _WORD.finditer(text.replace("’", "'").casefold()):
+    plain = unicodedata.normalize("NFKC", text).replace("\u00ad", "")
+    for match in _WORD.finditer(plain.replace("’", "'").casefold()):
         word = match.group()
         if word not in _FUNCTION_WORDS:
             words.add(word[:-1] if len(word) > 3 and word.endswith("s")

@@ -39,7 +39,8 @@ def read_filters(texts: Sequence[str]) -> Filters:
     the same key one has to.
 
     - `source=PATTERN`: a file or a folder with all that is in it, from the end of the path:
-      `seals.md`, `handbook/*.md`, `handbook`. A `*` stays within one name.
+      `seals.md`, `handbook/*.md`, `handbook`. A `*` stays within one name. What is written
+      as the path is matches it, brackets included.
     - `type=pdf`: ending of the file's name.
     - `heading=safety`: stands in one of the headings above, in upper or lower case.
     - `page=3`, `page=3-8`: of formats that have pages, both ends included.
@@ -74,11 +75,13 @@ def _test(key: str, value: str, text: str) -> Callable[[Place], bool]:
 
 
 def _source(value: str) -> Callable[[Place], bool]:
-    pattern = value.replace("\\", "/").removeprefix("./").removesuffix("/**").rstrip("/") or "*"
+    pattern = value.replace("\\", "/").removeprefix("./").removesuffix("/**").rstrip("/")
+    pattern = pattern if pattern not in ("", ".") else "*"
 
     def test(place: Place) -> bool:
         path = PurePosixPath(place.source)
-        return any(part.match(pattern) for part in (path, *path.parents[:-1]))
+        return any(part.match(pattern) or f"/{part}".endswith(f"/{pattern}")
+                   for part in (path, *path.parents[:-1]))
 
     return test
 

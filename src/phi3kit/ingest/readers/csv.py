@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,12 +17,14 @@ _DELIMITERS = ",;\t|"
 _COLUMNS = 16_384  # as many as a spreadsheet can have
 # Given to csv.reader after the last line: in a row of its own, or inside of an open quote.
 _END = "\x00"
+_SAID = re.compile(r"sep=([,;\t|])\n", re.IGNORECASE)
 _OPEN = "a quote opens here and does not close"
 
 
 def read(data: bytes) -> Document:
     """The rows, as "column: value" lines; the first row names the columns.
 
+    A line "sep=;" above it, by which Excel knows the delimiter, is none.
     A row with a quote that does not close becomes a problem, and what follows its line is read.
 
     Raises:
@@ -31,7 +34,9 @@ def read(data: bytes) -> Document:
     # One bad quote must not swallow the rest of the file as one enormous field.
     csv.field_size_limit(1_000_000)
     problems: list[Failure] = []
-    rows = _rows(text if text.endswith(("\n", "\r")) else f"{text}\n", _delimiter(text), problems)
+    said = _SAID.match(text)
+    rows = _rows(_Feed(text if text.endswith("\n") else f"{text}\n", said.end() if said else 0,
+                       1 if said else 0), said[1] if said else _delimiter(text), problems)
     number, names = next(rows, (0, []))
     names = [name.strip() for name in names]
     _refuse_wide(names, number)
@@ -51,11 +56,13 @@ class _Feed:
     """The lines for one csv.reader.
 
     Attributes:
+        text: of the whole file.
         at: where the next line begins in the text; `number` is how many came before it.
         row: the lines of the row that is being read.
     """
 
     def __init__(self, text: str, at: int, number: int) -> None:
+        self.text = text
         self._file = io.StringIO(text, newline="")
         self._file.seek(at)
         self._ended = False
@@ -78,10 +85,9 @@ class _Feed:
         return _END
 
 
-def _rows(text: str, delimiter: str, problems: list[Failure]) -> Iterator[tuple[int, list[str]]]:
+def _rows(feed: _Feed, delimiter: str, problems: list[Failure]) -> Iterator[tuple[int, list[str]]]:
     """Each row and the number of its last line; rows that cannot be told become problems."""
     format_: dict[str, Any] = {"delimiter": delimiter, "skipinitialspace": True}
-    feed = _Feed(text, 0, 0)
     rows = csv.reader(feed, **format_)
     while True:
         feed.row = []
@@ -100,7 +106,7 @@ def _rows(text: str, delimiter: str, problems: list[Failure]) -> Iterator[tuple[
         swallowed = feed.row[len(feed.row) - within + 1:]
         number = feed.number - len(swallowed)
         problems.append(Failure(f"line {number}", _OPEN))
-        feed = _Feed(text, feed.at - sum(map(len, swallowed)), number)
+        feed = _Feed(feed.text, feed.at - sum(map(len, swallowed)), number)
         rows = csv.reader(feed, **format_)
 
 
@@ -132,9 +138,11 @@ def _line(names: list[str], row: list[str]) -> str:
 def _delimiter(text: str) -> str:
     # Of the sniffer's findings only the delimiter is used: whether quotes are doubled cannot
     # be told from a sample.
+    first = text.lstrip("\n").partition("\n")[0]
+    if "\t" in re.sub(r'"[^"]*"', "", first):  # nothing else puts one between names
+        return "\t"
     try:
         return csv.Sniffer().sniff(text[:8192], delimiters=_DELIMITERS).delimiter
     except csv.Error:
         # One column, or rows too uneven to tell: what the first line has most of.
-        first = text.lstrip().partition("\n")[0]
         return max(_DELIMITERS, key=first.count)

@@ -1,9 +1,10 @@
-"""DOCX: headings, paragraphs and tables, in the document's order."""
+"""DOCX: headings, paragraphs, tables, text boxes and notes, in the document's order."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from phi3kit.errors import DataError, first_line
@@ -12,10 +13,15 @@ from phi3kit.ingest.readers.archive import open_archive
 from phi3kit.ingest.readers.outline import Outline
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
+# What python-docx passes over with all that is inside: insertions that nobody has accepted yet,
+# content controls, and marks of meaning.
+_WRAPPERS = ("w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:smartTag", "w:customXml")
 
 
 def read(data: bytes) -> Document:
     """The body's text as Markdown; list items as "- item".
+
+    Changes that are tracked count as accepted. A table of contents that Word keeps is left out.
 
     Raises:
         DataError: encrypted, damaged, or no Word document.
@@ -27,11 +33,13 @@ def read(data: bytes) -> Document:
     outline = Outline()
     try:
         document = docx.Document(io.BytesIO(data))
+        _unwrap(document.element.body)
+        notes = _notes(document.part)
         for block in document.iter_inner_content():
             if isinstance(block, Table):
                 outline.table(_rows(block))
             else:
-                _paragraph(block, outline)
+                _paragraph(block, outline, notes)
     except MemoryError:
         raise
     except Exception as error:
@@ -40,7 +48,60 @@ def read(data: bytes) -> Document:
     return outline.document()
 
 
-def _paragraph(paragraph: Any, outline: Outline) -> None:
+def _unwrap(body: Any) -> None:
+    """Put what stands in a wrapper into its place, and take out what was moved away."""
+    from docx.oxml.ns import qn
+
+    pr, gallery, hint, text = map(qn, ("w:sdtPr", "w:docPartGallery", "w:showingPlcHdr", "w:t"))
+    for element in list(body.iter(qn("w:sdt"), qn("w:moveFrom"))):
+        kind = element.find(f"{pr}/*/{gallery}")
+        if element.tag == qn("w:moveFrom") or (
+                kind is not None and kind.get(qn("w:val")) == "Table of Contents"):
+            element.getparent().remove(element)
+        elif element.find(f"{pr}/{hint}") is not None:  # "Click here to enter text"
+            for words in element.iter(text):
+                words.text = ""
+    for element in list(body.iter(*map(qn, _WRAPPERS))):
+        for inner in list(element):
+            element.addprevious(inner)
+        element.getparent().remove(element)
+
+
+def _boxes(paragraph: Any) -> Iterator[str]:
+    """The paragraphs of text boxes; older programs' copy of each box is not another one."""
+    from docx.oxml.ns import qn
+    from docx.text.paragraph import Paragraph
+
+    copy = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
+    for box in paragraph._p.iter(qn("w:txbxContent")):
+        if next(box.iterancestors(copy), None) is None:
+            for inner in box.iter(qn("w:p")):
+                yield Paragraph(inner, paragraph).text
+
+
+def _notes(part: Any) -> dict[tuple[str, str], str]:
+    """Footnotes and endnotes, by what refers to one: its element's name, and the note's ID."""
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import qn
+    from docx.text.paragraph import Paragraph
+
+    found = {}
+    for relation in part.rels.values():
+        kind = relation.reltype.rpartition("/")[2].removesuffix("s")
+        if kind not in ("footnote", "endnote") or relation.is_external:
+            continue
+        notes = parse_xml(relation.target_part.blob)
+        _unwrap(notes)
+        for note in notes.iter(qn(f"w:{kind}")):
+            found[qn(f"w:{kind}Reference"), note.get(qn("w:id"))] = " ".join(
+                Paragraph(inner, part).text for inner in note.iter(qn("w:p")))
+    return found
+
+
+def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], str]) -> None:
+    """A paragraph, then what hangs on it: its text boxes and its notes."""
+    from docx.oxml.ns import qn
+
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
     match = _HEADING.match(style)
     if style.lower() == "title":
@@ -51,6 +112,11 @@ def _paragraph(paragraph: Any, outline: Outline) -> None:
         outline.paragraph(f"- {paragraph.text.strip()}")
     else:
         outline.paragraph(paragraph.text)
+    for text in _boxes(paragraph):
+        outline.paragraph(text)
+    for kind in sorted({kind for kind, _ in notes}):
+        for reference in paragraph._p.iter(kind):
+            outline.paragraph(notes.get((kind, reference.get(qn("w:id"))), ""))
 
 
 def _rows(table: Any) -> list[list[str]]:

@@ -22,7 +22,9 @@ _LONG = 2_000_000
 _LOSS = 0.02
 _NO_CONTENT = "//script|//style|//noscript|//template|//nav|//svg|//head"
 _BLOCKS = {"p", "li", "dt", "dd", "pre", "blockquote", "figcaption", "caption", "div", "section",
-           "article", "main", "header", "footer", "aside", "td", "th", "body", "address"}
+           "article", "main", "header", "footer", "aside", "td", "th", "body", "address",
+           "summary", "option"}
+_HEADINGS = "//h1|//h2|//h3|//h4|//h5|//h6"
 
 
 def read(data: bytes) -> Document:
@@ -66,12 +68,15 @@ def read(data: bytes) -> Document:
 
 def _lost(tree: Any, found: Document, *, short: bool) -> bool:
     """Whether the extraction dropped words of a short page, or the structure of any page."""
-    titles = len(tree.xpath("//h1|//h2|//h3|//h4|//h5|//h6"))
+    titles = len(tree.xpath(_HEADINGS))
     if titles and not found.headings:
         return True
-    words = _words(" ".join(tree.itertext()))
+    if not short:
+        return False
+    # Whole ones: what was cut in two at the edge of an inline element is missing as well.
+    words = _words(_outline(tree).text)
     missing = (words - _words(found.text)).total()
-    return short and (missing > _LOSS * words.total() or len(found.headings) < titles)
+    return missing > _LOSS * words.total() or len(found.headings) < titles
 
 
 def _words(text: str) -> Counter[str]:
@@ -94,7 +99,7 @@ def _block(element: Any, outline: Outline) -> None:
             loose = []
             _one(child, outline)
         else:
-            loose.append("\n" if child.tag == "br" else " ".join(child.itertext()))
+            loose.append(_inline(child))
         loose.append(child.tail or "")
     text = _flat(loose)
     if text:
@@ -102,17 +107,29 @@ def _block(element: Any, outline: Outline) -> None:
 
 
 def _one(element: Any, outline: Outline) -> None:
+    """Add a block. A table with headings or tables inside of it is a page's layout."""
     tag = str(element.tag)
     if re.fullmatch(r"h[1-6]", tag):
-        outline.heading(int(tag[1]), element.text_content())
-    elif tag == "table":
-        rows = [[cell.text_content() for cell in row.xpath("./td|./th")]
+        outline.heading(int(tag[1]), _inline(element))
+    elif tag == "pre" and element.text_content().strip():
+        outline.paragraph(f"```\n{element.text_content().strip(chr(10))}\n```")
+    elif tag == "table" and not element.xpath(f".//table|{_HEADINGS.replace('//', './/')}"):
+        rows = [[_inline(cell) for cell in row.xpath("./td|./th")]
                 for row in element.xpath(".//tr")]
         for caption in element.xpath("./caption"):
-            outline.paragraph(caption.text_content())
+            outline.paragraph(_inline(caption))
         outline.table(rows)
     else:
         _block(element, outline)
+
+
+def _inline(element: Any) -> str:
+    """An element's text on one line; blocks and line ends inside of it part words."""
+    if element.tag == "br":
+        return " "
+    text = (element.text or "") + "".join(_inline(child) + (child.tail or "")
+                                          for child in element)
+    return f" {text} " if str(element.tag) in _BLOCKS else text
 
 
 def _is_block(element: Any) -> bool:

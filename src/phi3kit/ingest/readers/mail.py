@@ -18,7 +18,9 @@ _NAMES = 50  # attachments that are named
 
 
 def read(data: bytes) -> Document:
-    """The subject as heading, the headers, the text (of HTML only where there is no other).
+    """The subject as heading, the headers, every text that is no attachment, forwarded messages.
+
+    Of versions of one text the plain one is taken, unless it is blank.
 
     Raises:
         DataError: no e-mail, or a text that cannot be read.
@@ -26,6 +28,10 @@ def read(data: bytes) -> Document:
     message = message_from_bytes(data, policy=default)
     if not any(message[name] for name in ("From", "To", "Subject", "Date", "Received")):
         raise DataError("no e-mail: none of the headers From, To, Subject, Date")
+    return _message(message)
+
+
+def _message(message: EmailMessage) -> Document:
     outline = Outline()
     outline.heading(1, _header(message, "Subject"))
     outline.paragraph("\n".join(f"{name}: {value}" for name in _HEADERS
@@ -34,7 +40,8 @@ def read(data: bytes) -> Document:
     if names:
         more = f", and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
         outline.paragraph(f"Attachments: {', '.join(names[:_NAMES])}{more}")
-    return stacked([(outline.document(), None), (_body(message), None)], apart=False)
+    bodies = [body for body in _bodies(message) if body.text] or [_one_body(message)]
+    return stacked([(document, None) for document in (outline.document(), *bodies)], apart=False)
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -44,10 +51,29 @@ def _header(message: EmailMessage, name: str) -> str:
         return ""
 
 
-def _body(message: EmailMessage) -> Document:
-    part = message.get_body(preferencelist=("plain", "html"))
-    if part is None:
-        return Outline().document()
+def _bodies(part: EmailMessage) -> Iterator[Document]:
+    """What is to be read, in order: a picture or a forwarded message may stand between texts."""
+    if part.is_attachment():
+        return
+    kind = part.get_content_type()
+    if kind == "multipart/alternative":
+        plain = _one_body(part, "plain")
+        yield plain if plain.text else _one_body(part, "html")
+    elif kind == "message/rfc822" and part.is_multipart():
+        yield _message(part.get_payload(0))
+    elif part.get_content_maintype() == "multipart" and part.is_multipart():
+        for inner in part.iter_parts():
+            yield from _bodies(inner)
+    elif kind in ("text/plain", "text/html") and not part.get_filename():
+        yield _text(part)
+
+
+def _one_body(message: EmailMessage, *kinds: str) -> Document:
+    part = message.get_body(preferencelist=kinds or ("plain", "html"))
+    return Outline().document() if part is None else _text(part)
+
+
+def _text(part: EmailMessage) -> Document:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     if part.get_content_type() == "text/html" and data.strip():

@@ -7,7 +7,8 @@ import re
 from phi3kit.ingest.document import Document, Heading, whole
 from phi3kit.ingest.readers.decode import decode
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n.*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+# Above an empty line "---" is a rule across the page, and what follows is text.
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?![ \t]*\n).*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
 
 
 def read(data: bytes) -> Document:
@@ -32,8 +33,8 @@ def find_headings(text: str) -> tuple[Heading, ...]:
         if token.type != "heading_open" or token.level or token.map is None:
             continue
         inline = tokens[at + 1]
-        title = "".join(child.content for child in inline.children or ()
-                        if child.type in ("text", "code_inline"))
+        title = "".join(child.content or " " for child in inline.children or ()
+                        if child.type in ("text", "code_inline", "softbreak", "hardbreak"))
         first, after = token.map
         end = starts[min(after, len(starts) - 1)]
         start = starts[first]

@@ -10,6 +10,9 @@ from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, joined
 from phi3kit.records import Failure
 
+_LIGATURES = str.maketrans({"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi",
+                            "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"})
+
 
 def read(data: bytes) -> Document:
     """The pages' text, a part per page; pages without text become problems.
@@ -54,4 +57,5 @@ def _has_image(reader: object, number: int) -> bool:
 
 
 def _clean(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    """The text with letters for ligatures, which no question is typed with, and one line end."""
+    return text.translate(_LIGATURES).replace("\r\n", "\n").replace("\r", "\n")

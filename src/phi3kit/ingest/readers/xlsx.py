@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
 
 from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, rows_under
 from phi3kit.ingest.readers.archive import open_archive
+from phi3kit.records import Failure
+
+# A cell with a formula and no value. One of text ("str") may have the empty one.
+_UNCOMPUTED = re.compile(rb"<c\b(?![^>]*\bt=.str)[^>]*>\s*<f\b[^>]*(?:/>|>[^<]*</f>)\s*"
+                         rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
 
 
 def read(data: bytes) -> Document:
     """The rows of every sheet, as "column: value" lines; the first filled row names the columns.
 
-    Formulas are read as the values that they had when the file was saved.
+    A sheet of one row, such as a note on the others, is that row.
+
+    Formulas are read as the values that they had when the file was saved; those that a program
+    wrote without computing them become problems.
 
     Raises:
         DataError: encrypted, damaged, no workbook, or no row below the columns' names.
@@ -24,7 +34,9 @@ def read(data: bytes) -> Document:
     import openpyxl
 
     open_archive(data).close()
-    sheets = []
+    sheets: list[tuple[str, list[str]]] = []
+    notes: list[list[str]] = []  # of each sheet, its row if it is the only one
+    problems = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what openpyxl leaves out is no text
@@ -33,29 +45,39 @@ def read(data: bytes) -> Document:
             for sheet in book.worksheets:
                 # Files claim to have more rows and columns than they do.
                 sheet.reset_dimensions()
-                sheets.append((sheet.title, list(_rows(sheet.iter_rows(values_only=True)))))
+                names, rows = _rows(sheet.iter_rows(values_only=True))
+                sheets.append((sheet.title, rows))
+                notes.append([] if rows else ["\n".join(filter(None, names))] * bool(names))
+                if count := _uncomputed(sheet):
+                    problems.append(Failure(f"sheet '{sheet.title}'", f"{count:,} formulas whose "
+                                            "values were never computed; open the file in a "
+                                            "spreadsheet program and save it"))
     except MemoryError:
         raise
     except Exception as error:
         # Whatever zip, XML and openpyxl raise on a file that is damaged or another format.
         raise DataError(f"damaged or no Excel workbook ({first_line(error)})") from error
     if not any(rows for _, rows in sheets):
+        if problems:
+            raise DataError(f"{problems[0].where}: {problems[0].why}")
         raise DataError("no rows below the names of the columns")
-    return rows_under(sheets)
+    found = rows_under([(title, rows or note)
+                        for (title, rows), note in zip(sheets, notes, strict=True)])
+    return replace(found, problems=tuple(problems))
 
 
-def _rows(rows: Iterator[Sequence[Any]]) -> Iterator[str]:
-    names: list[str] | None = None
-    for row in rows:
-        cells = [_shown(value) for value in row]
-        if not any(cells):
-            continue
-        if names is None:
-            names = cells
-            continue
-        yield "\n".join(
-            f"{names[at] if at < len(names) and names[at] else f'column {at + 1}'}: {cell}"
-            for at, cell in enumerate(cells) if cell)
+def _uncomputed(sheet: Any) -> int:
+    with sheet._get_source() as source:  # openpyxl tells such a cell as an empty one
+        return len(_UNCOMPUTED.findall(source.read()))
+
+
+def _rows(rows: Iterator[Sequence[Any]]) -> tuple[list[str], list[str]]:
+    """The first filled row, and those below it as text."""
+    filled = (cells for row in rows if any(cells := [_shown(value) for value in row]))
+    names = next(filled, [])
+    return names, ["\n".join(
+        f"{names[at] if at < len(names) and names[at] else f'column {at + 1}'}: {cell}"
+        for at, cell in enumerate(cells) if cell) for cells in filled]
 
 
 def _shown(value: Any) -> str:
