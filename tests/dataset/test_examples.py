@@ -47,6 +47,12 @@ def test_conversational_prompt_completion(tmp_path: Path) -> None:
     assert list(read.examples[0].messages) == QA
 
 
+def test_answers_in_a_conversational_prompt_are_not_trained(tmp_path: Path) -> None:
+    read = read_examples(write(tmp_path / "d.jsonl", {"prompt": [*QA, QA[0]],
+                                                      "completion": QA[1:]}))
+    assert [turn.get("weight", 1) for turn in read.examples[0].messages[1::2]] == [0, 1]
+
+
 def test_labels_and_sources_are_kept(tmp_path: Path) -> None:
     example = read_examples(write(tmp_path / "d.jsonl", {
         **FORMATS["question/answer"], "kind": "fact", "source_ids": ["a.md"]})).examples[0]

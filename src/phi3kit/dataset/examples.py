@@ -225,8 +225,11 @@ def _prompt_completion(value: Mapping[str, Any]) -> Turns:
         if not (isinstance(prompt, list) and isinstance(completion, list)):
             raise _Bad("completion: one of prompt and completion is a list, the other is not. "
                        "Make both lists of messages or both texts")
-        return [*_chat(prompt, "prompt", "role", "content", _ROLES),
-                *_chat(completion, "completion", "role", "content", _ROLES)]
+        given = _chat(prompt, "prompt", "role", "content", _ROLES)
+        for turn in given:  # TRL's loss is on the completion: what stands before it is context
+            if turn["role"] == "assistant":
+                turn.setdefault("weight", 0)
+        return [*given, *_chat(completion, "completion", "role", "content", _ROLES)]
     return _pair(_text(value, "prompt", what="the prompt"),
                  _text(value, "completion", what="the answer"))
 
