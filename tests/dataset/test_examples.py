@@ -162,6 +162,8 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
      "Write the list under 'data' alone"),
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
+    ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
+    ("a.jsonl", f"[{QA_JSON}]", "", "or the list alone into a .json file"),
     ("a.jsonl", '{"question": "a\\ud800b", "answer": "x"}', ":1", "surrogate"),
     ("a.json", '[{"question": "a\\ud800b", "answer": "x"}]', ":1", "surrogate"),
 ])

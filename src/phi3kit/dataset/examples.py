@@ -124,7 +124,9 @@ def _unknown(records: Sequence[Record]) -> str:
 
 
 def _inside(records: Sequence[Record]) -> str | None:
-    """What to do with a file that is one object around the list of examples."""
+    """What to do with a file that is one list in one line, or one object around the list."""
+    if len(records) == 1 and isinstance(records[0].value, list):
+        return "Write one {…} per line, or the list alone into a .json file"
     if len(records) == 1 and isinstance(records[0].value, Mapping):
         for name, value in records[0].value.items():
             if isinstance(value, list) and value and isinstance(value[0], Mapping):
