@@ -47,6 +47,12 @@ def test_conversational_prompt_completion(tmp_path: Path) -> None:
     assert list(read.examples[0].messages) == QA
 
 
+def test_answers_in_a_conversational_prompt_are_not_trained(tmp_path: Path) -> None:
+    read = read_examples(write(tmp_path / "d.jsonl", {"prompt": [*QA, QA[0]],
+                                                      "completion": QA[1:]}))
+    assert [turn.get("weight", 1) for turn in read.examples[0].messages[1::2]] == [0, 1]
+
+
 def test_labels_and_sources_are_kept(tmp_path: Path) -> None:
     example = read_examples(write(tmp_path / "d.jsonl", {
         **FORMATS["question/answer"], "kind": "fact", "source_ids": ["a.md"]})).examples[0]
@@ -156,6 +162,8 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
      "Write the list under 'data' alone"),
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
+    ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
+    ("a.jsonl", f"[{QA_JSON}]", "", "or the list alone into a .json file"),
     ("a.jsonl", '{"question": "a\\ud800b", "answer": "x"}', ":1", "surrogate"),
     ("a.json", '[{"question": "a\\ud800b", "answer": "x"}]', ":1", "surrogate"),
 ])

@@ -124,7 +124,9 @@ def _unknown(records: Sequence[Record]) -> str:
 
 
 def _inside(records: Sequence[Record]) -> str | None:
-    """What to do with a file that is one object around the list of examples."""
+    """What to do with a file that is one list in one line, or one object around the list."""
+    if len(records) == 1 and isinstance(records[0].value, list):
+        return "Write one {…} per line, or the list alone into a .json file"
     if len(records) == 1 and isinstance(records[0].value, Mapping):
         for name, value in records[0].value.items():
             if isinstance(value, list) and value and isinstance(value[0], Mapping):
@@ -225,8 +227,11 @@ def _prompt_completion(value: Mapping[str, Any]) -> Turns:
         if not (isinstance(prompt, list) and isinstance(completion, list)):
             raise _Bad("completion: one of prompt and completion is a list, the other is not. "
                        "Make both lists of messages or both texts")
-        return [*_chat(prompt, "prompt", "role", "content", _ROLES),
-                *_chat(completion, "completion", "role", "content", _ROLES)]
+        given = _chat(prompt, "prompt", "role", "content", _ROLES)
+        for turn in given:  # TRL's loss is on the completion: what stands before it is context
+            if turn["role"] == "assistant":
+                turn.setdefault("weight", 0)
+        return [*given, *_chat(completion, "completion", "role", "content", _ROLES)]
     return _pair(_text(value, "prompt", what="the prompt"),
                  _text(value, "completion", what="the answer"))
 

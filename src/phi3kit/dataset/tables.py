@@ -32,7 +32,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
 
     Raises:
         DataError: missing, not UTF-8, another suffix, or broken beyond one line; a CSV file
-            with semicolons or tabs.
+            with semicolons or tabs, or whose header is broken.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -120,8 +120,13 @@ def _skip(text: str, at: int, separator: str) -> int:
 def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     csv.field_size_limit(1 << 30)  # an answer may be longer than the module's 128 KiB
     rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    header = next(iter(rows.fieldnames or ()), "")
-    if len(rows.fieldnames or ()) == 1 and (other := next(filter(header.count, ";\t"), "")):
+    try:
+        names = rows.fieldnames or ()
+    except csv.Error as error:
+        raise DataError(f"its header is not valid CSV ({error})", where=f"{path}:1",
+                        mend="Put quotes around whole names only, or around none") from error
+    header = next(iter(names), "")
+    if len(names) == 1 and (other := next(filter(header.count, ";\t"), "")):
         raise DataError(f"its fields are separated by {'tabs' if other != ';' else 'semicolons'}, "
                         "not by commas", where=f"{path}:1", mend="Save it with commas")
     records: list[Record] = []
