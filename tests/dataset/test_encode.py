@@ -147,6 +147,14 @@ def test_an_answer_that_does_not_fit_is_refused(phi: Any) -> None:
         encode(phi, chat("Who?", "keeper " * 100), stops(phi), 32)
 
 
+def test_no_answer_is_trained_without_anything_of_its_question(phi: Any) -> None:
+    asked = chat("How much does it lift?", "Twelve tonnes.")
+    length = len(encode(phi, chat("", "Twelve tonnes."), stops(phi), 512).input_ids)
+    with pytest.raises(DataError, match="with any of its question"):
+        encode(phi, asked, stops(phi), length)
+    assert encode(phi, asked, stops(phi), length + 1).cut
+
+
 def test_an_answer_of_weight_0_is_shown_and_not_trained(phi: Any) -> None:
     messages = chat("Who?", "the lock keeper", "And when?", "every seven days")
     whole = encode(phi, messages, stops(phi), 512)

@@ -89,6 +89,15 @@ def test_no_file_holds_nothing_out(tmp_path: Path) -> None:
         held_out(tmp_path / "absent.jsonl")
 
 
+def test_questions_that_are_no_json_lines_hold_nothing_out_and_it_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = tmp_path / "q.json"
+    path.write_text('[\n{"id": "q",\n"question": "Who?"}\n]')
+    assert held_out(path) == {}
+    assert f"{path} holds no question that could be read" in capsys.readouterr().err
+
+
 def test_normal_form() -> None:
     assert normalise(" Ｗho,  ＳＥＡＬ-7? ") == "who seal 7"
     assert normalise("???") == ""

@@ -8,13 +8,14 @@ import time
 from pathlib import Path
 
 from phi3kit import settings
+from phi3kit.compare.questions import read_questions
 from phi3kit.dataset.digest import digest_lines
 from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
 from phi3kit.dataset.leakage import find_leaks
 from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.dataset.size import row_lengths
-from phi3kit.dataset.split import together
+from phi3kit.dataset.split import split, together
 from phi3kit.rag.prompt import build
 from phi3kit.records import DataDigest, LabelCounts, Lengths, Passage
 
@@ -59,6 +60,16 @@ def test_split_keeps_one_question_with_other_passages_together() -> None:
              plain("who keeps the seal", "x", 2),
              shown("How tall is the mast?", "Nine metres [2].", 3)]
     assert together(given) == [[0, 1], [2]]
+
+
+def test_split_holds_the_question_out_and_not_its_passages(tmp_path: Path) -> None:
+    given = [{"messages": list(shown(f"Who keeps gate {n}?", f"Keeper {n} [2].", n).messages)}
+             for n in range(4)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in given))
+    split(tmp_path / "t.jsonl", tmp_path / "out", share=0.5, seed=0)
+    held = read_questions(tmp_path / "out" / "questions.jsonl")
+    assert {(q.question, q.answers) for q in held} < {
+        (f"Who keeps gate {n}?", (f"Keeper {n}.",)) for n in range(4)}
 
 
 def test_size_counts_no_passages_twice(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from phi3kit.errors import ModelError
 from phi3kit.export import vllm
 from phi3kit.export.run import export
+from phi3kit.export.source import read_source
 from phi3kit.settings import load
 
 
@@ -26,6 +27,14 @@ def test_the_command_names_base_adapter_and_a_rank_that_vllm_has(
     assert words[words.index("--lora-modules") + 1] == f"{run.name}={run / 'adapter'}"
     assert report.out == "" and {p.name for p in run.iterdir()} == before
     assert report.stages[1].loss == pytest.approx(report.stages[0].loss, abs=1e-6)
+
+
+def test_a_run_that_is_the_working_folder_keeps_its_name(
+    lora: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(lora)
+    source = read_source(Path("."), load({}).values)
+    assert f"{lora.name}={lora / 'adapter'}" in vllm.command(source, 16)
 
 
 def test_with_a_folder_the_command_is_a_script(lora: Path, tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from facts_to_learn import Configure
 
+from phi3kit.dataset.check import check
 from phi3kit.errors import ModelError
 from phi3kit.finetune.train import finetune
 from phi3kit.models import preflight as room
 from phi3kit.models.catalog import CATALOG
 from phi3kit.models.chat import stop_token_ids
-from phi3kit.models.loading import load_base
+from phi3kit.models.loading import context_of, load_base
 from phi3kit.models.preflight import look, preflight
 from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings
@@ -92,6 +93,28 @@ def test_what_is_seen_ahead_is_what_is_trained(configure: Configure, learner: Pa
     assert not (found.notes or found.problems or found.unseen)
     assert ahead(learner, full=True).modules == ()
     assert "the model holds 512" in ahead(learner, max_tokens=1024).notes[0]
+
+
+def test_check_cuts_examples_where_training_does(configure: Configure, learner: Path,
+                                                 tmp_path: Path) -> None:
+    # A tokenizer may name no limit, or one that is not the model's.
+    base = changed(learner, tmp_path, "tokenizer_config.json", '"model_max_length": 512',
+                   '"model_max_length": 4096')
+    found = check(configure(model__name=str(base), max_tokens=1024))
+    assert found.lengths is not None and found.lengths.limit == 512
+
+
+def test_what_could_not_be_loaded_is_told_ahead(learner: Path, tmp_path: Path) -> None:
+    from transformers import BloomConfig, Gemma3Config
+
+    for config, why in ((Gemma3Config(), "gemma3) has no max_position_embeddings"),
+                        (BloomConfig(n_layer=1), "does not support an attention")):
+        folder = shutil.copytree(learner, tmp_path / config.model_type)
+        config.save_pretrained(folder)
+        assert why in " ".join(ahead(folder).problems)
+        if config.model_type == "gemma3":
+            with pytest.raises(ModelError, match="Use a model for text alone"):
+                context_of(config, "gemma3")
 
 
 def test_no_weights_are_read_ahead(learner: Path, tmp_path: Path) -> None:

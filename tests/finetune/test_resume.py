@@ -194,12 +194,15 @@ def test_the_last_two_are_kept(configure: Configure, monkeypatch: pytest.MonkeyP
     assert len(seen) == 10
 
 
-def test_resume_refuses_what_has_changed_by_name(configure: Configure, facts: Path,
-                                                 project: Path) -> None:
+def test_resume_refuses_what_has_changed_by_name(configure: Configure, facts: Path, project: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     report = finetune(configure(epochs=1))
     run = Path(report.run)
     again = finetune(configure(epochs=1), resume=run)
     assert again.reused and again.run == report.run
+    with monkeypatch.context() as patch:
+        patch.chdir(run)  # it has its name all the same
+        assert finetune(configure(epochs=1), resume=Path(".")).run == str(project / run)
     for change, said in (({"rank": 4}, "finetune.rank was 16 and is 4"),
                          ({"epochs": 2}, "finetune.epochs was 1.0 and is 2.0"),
                          ({"model__dtype": "bfloat16"}, "dtype was 'float32' and is 'bfloat16'"),

@@ -88,6 +88,21 @@ def test_a_folder_is_counted_from_its_config(tmp_path: Path) -> None:
     assert shape.linear == shape_of("phi-3-mini").linear
 
 
+@pytest.mark.parametrize("kind", ["cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "granite",
+                                  "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3",
+                                  "smollm3"])
+def test_embeddings_are_tied_where_the_model_takes_them_for_it(tmp_path: Path, kind: str) -> None:
+    from transformers import AutoConfig
+
+    config = {"model_type": kind, "hidden_size": 64, "num_hidden_layers": 1, "vocab_size": 1000,
+              "num_attention_heads": 4, "intermediate_size": 128}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    silent = shape_of(str(tmp_path)).parameters
+    config["tie_word_embeddings"] = AutoConfig.for_model(kind).tie_word_embeddings
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert shape_of(str(tmp_path)).parameters == silent
+
+
 def test_unknown_names_and_damaged_configs_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_text("{}")

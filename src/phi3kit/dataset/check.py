@@ -43,7 +43,9 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     kept, leaked = without_held_out(data.examples, held_out(data_questions), where=str(path))
     messages = chats(kept, settings.ask, seed=settings.finetune.seed)
     notes = _notes(settings, kept, data_questions, len(questions))
-    tokenizer, limit = _tokenizer(settings)
+    seen = look(settings.model, settings.finetune)
+    limit = min(settings.finetune.max_tokens, seen.context or settings.finetune.max_tokens)
+    tokenizer = _tokenizer(settings)
     measured = lengths.Measured((), ())
     if tokenizer is None:
         notes.append(f"the tokenizer of {settings.model.name} is not here, so lengths, cuts and "
@@ -64,7 +66,7 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         known=_known(settings, trained) if base else None, notes=tuple(notes),
         control=() if tokenizer is None else tuple(
             kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)),
-        preflight=look(settings.model, settings.finetune))
+        preflight=seen)
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:
@@ -116,8 +118,8 @@ def _notes(settings: Settings, kept: Sequence[Example], questions: Path | None,
     return notes
 
 
-def _tokenizer(settings: Settings) -> tuple[Any, int]:
-    """The model's tokenizer, if it is here, and the longest example in tokens.
+def _tokenizer(settings: Settings) -> Any | None:
+    """The model's tokenizer, if it is here.
 
     Raises:
         ModelError: there is no such model, or it has no chat template.
@@ -129,9 +131,7 @@ def _tokenizer(settings: Settings) -> tuple[Any, int]:
     if tokenizer is not None and not tokenizer.chat_template:
         raise ModelError("the model has no chat template, so nothing can be trained on it",
                          where=settings.model.name, mend="Use an instruct or chat version of it")
-    # Tokenizers that name no limit have one of 1e30.
-    own = getattr(tokenizer, "model_max_length", None) or settings.finetune.max_tokens
-    return tokenizer, int(min(settings.finetune.max_tokens, own))
+    return tokenizer
 
 
 def _known(settings: Settings,

@@ -136,9 +136,9 @@ def _shorten(tokenizer: Any, messages: list[Message], excess: int) -> list[Messa
         return [*messages[:first], *chat[2:]]
     content = chat[0]["content"]
     ids = tokenizer(content, add_special_tokens=False)["input_ids"]
-    if not content:
-        return None
     kept = tokenizer.decode(ids[excess:], skip_special_tokens=False) if excess < len(ids) else ""
     # Half a character decodes to U+FFFD; and a cut has to make it shorter to come to an end.
     kept = kept.lstrip("\ufffd")[-(len(content) - 1):] if len(content) > 1 else ""
+    if not kept.strip():  # an answer to nothing would be learned
+        return None
     return [*messages[:first], {"role": "user", "content": kept}, *chat[1:]]

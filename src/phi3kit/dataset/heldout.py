@@ -11,6 +11,7 @@ from pathlib import Path
 from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError
 from phi3kit.parsing import read_json
+from phi3kit.progress import note
 from phi3kit.records import Failure
 
 _APART = re.compile(r"[\W_]+")
@@ -57,12 +58,17 @@ def read_held_out(path: Path | None) -> tuple[HeldOut, ...]:
 def held_out(path: Path | None) -> dict[str, str]:
     """Normalised question to where it stands ("questions.jsonl:12"); empty without a file.
 
+    A file without any question is told of, for then nothing is held out.
+
     Raises:
         DataError: as `read_held_out`.
     """
     found: dict[str, str] = {}
     for item in read_held_out(path):
         found.setdefault(normalise(item.question), item.where)
+    if path is not None and not found:
+        note(f"{path} holds no question that could be read (one {{…}} with a \"question\" per "
+             "line), so no example is held out")
     return found
 
 

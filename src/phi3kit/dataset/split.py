@@ -16,6 +16,7 @@ from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.similar import ALIKE, Near, jaccard
 from phi3kit.errors import DataError
 from phi3kit.files import write_named
+from phi3kit.rag.citations import check
 from phi3kit.rag.prompt import is_abstention
 from phi3kit.records import DatasetSplit
 
@@ -31,8 +32,9 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
     What would give an answer away stays on one side: examples of one source document
     (`source_ids`, `source` or `metadata`), with one prompt, or with nearly the same prompt.
     An example without a source goes by its prompt alone. Held-out examples with a single
-    question become `questions.jsonl`, which `compare` reads; the others, chats of several
-    turns, `heldout.jsonl`. `train.jsonl` is written last: where it stands, the split is whole.
+    question become `questions.jsonl`, which `compare` reads, without the passages and citations
+    that they may have; the others, chats of several turns, `heldout.jsonl`. `train.jsonl` is
+    written last: where it stands, the split is whole.
 
     Args:
         share: of the examples to train on, above 0 and below 1; met as nearly as whole groups
@@ -168,9 +170,11 @@ def _write_held_out(examples: Sequence[Example], out: Path) -> list[Path]:
 
 
 def _question(example: Example) -> dict[str, Any]:
-    answer = example.messages[-1]["content"].strip()
+    [asked], answer = example.asked, example.messages[-1]["content"].strip()
+    if example.has_passages:  # `compare` finds its own: the cited numbers would be of others
+        answer = check(answer, ()).text
     answerable = not is_abstention(answer)
     # The line in the original file: the same whatever else is held out.
-    return {"id": f"line-{example.line}", "question": example.question,
+    return {"id": f"line-{example.line}", "question": asked,
             "answers": [answer] if answerable else [], "source_ids": list(example.source_ids),
             "answerable": answerable, "kind": example.kind}

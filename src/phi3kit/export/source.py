@@ -56,6 +56,7 @@ def read_source(run: Path, settings: Settings) -> Source:
         RunError: no run of `finetune`, or one that is not finished.
         ModelError: adapter or base are missing.
     """
+    run = run if run.name else run.resolve()  # ".": the export is named after the folder
     state = runs.read_run(run)
     if state.get("kind") != "finetune":
         raise RunError("this is no run of finetune", where=str(run),

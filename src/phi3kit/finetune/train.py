@@ -99,6 +99,7 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
     retriever = _retriever(settings, kept)
     inputs = _inputs(settings, data, kept, retriever)
     if resume is not None:
+        resume = resume if resume.name else resume.resolve()  # ".": what is saved names the run
         refuse_changed(resume, inputs)
     root = Path(settings.runs)
     folder = resume or runs.folder_of(root, "finetune", inputs)

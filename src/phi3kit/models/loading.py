@@ -242,8 +242,23 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
     return Loaded(
         model=model, tokenizer=tokenizer, name=settings.name, fingerprint=identity,
         quantization=quantization, dtype=dtype, device=device, spec=find(settings.name),
-        context=int(model.config.max_position_embeddings),
+        context=context_of(model.config, settings.name),
         reads=reading_of(base) if isinstance(base, Path) else {})
+
+
+def context_of(config: Any, name: str) -> int:
+    """The longest sequence in tokens, prompt and answer together.
+
+    Raises:
+        ModelError: it is not told, as with models that take pictures too: what they need beside
+            the tokens is not given here.
+    """
+    holds = getattr(config, "max_position_embeddings", None)
+    if not isinstance(holds, int):
+        raise ModelError(f"its configuration ({config.model_type}) has no max_position_embeddings, "
+                         "as one of a language model alone has", where=name,
+                         mend="Use a model for text alone")
+    return holds
 
 
 def settle_padding(tokenizer: Any) -> None:

@@ -15,7 +15,7 @@ from phi3kit.errors import ModelError, first_line
 from phi3kit.models.adapters import target_modules
 from phi3kit.models.catalog import find
 from phi3kit.models.chat import render, stop_token_ids
-from phi3kit.models.loading import Loaded, local_configs, settle_padding
+from phi3kit.models.loading import Loaded, context_of, local_configs, settle_padding
 from phi3kit.models.tokenizer import any_tokenizer
 from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings
@@ -87,12 +87,18 @@ def _of_config(found: Preflight, config: Any, model: ModelSettings,
     if config is None:
         return replace(found, unseen=(*found.unseen, "its config.json is not here: layers and "
                                                      f"context are {_LATER}"))
-    holds = getattr(config, "max_position_embeddings", None)
-    if isinstance(holds, int):
-        found = replace(found, context=holds, positions=_rope(config).get("rope_type") or "default",
-                        notes=tuple(_context(config, holds, own.max_tokens)))
-    if own.full:
-        return found
+    made = found if own.full else _with_layers(found, config, model)
+    try:
+        holds = context_of(config, model.name)
+    except ModelError as error:
+        if made.problems != found.problems:  # no such model: its context is no matter
+            return made
+        return replace(made, problems=(*made.problems, str(error)))
+    return replace(made, context=holds, positions=_rope(config).get("rope_type") or "default",
+                   notes=tuple(_context(config, holds, own.max_tokens)))
+
+
+def _with_layers(found: Preflight, config: Any, model: ModelSettings) -> Preflight:
     try:
         return replace(found, modules=_to_adapt(config, model))
     except ModelError as error:
@@ -116,7 +122,7 @@ def _to_adapt(config: Any, model: ModelSettings) -> tuple[str, ...]:
         raise RuntimeError(f"{config.num_hidden_layers} of them")
     try:
         with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(config)
+            made = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
     except ValueError as error:
         raise ModelError(f"the model cannot be made ({first_line(error)})", where=model.name,
                          mend="Use a causal language model that transformers has") from error

@@ -64,6 +64,9 @@ _MOST_WIDE = 10**8  # and no width or count in a config.json is near this
 # Where a config.json says that each token passes through some of the weights only.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _MEND = "Give a folder with its config.json, or its size, such as 7B"
+# Where a config.json that does not tell means one matrix for embeddings and output layer: of the
+# gated decoders that transformers has, those whose own default it is. A test compares.
+_TIED = frozenset({"cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "smollm3"})
 # What the module of query, key and value is called where it is one.
 _FUSED = frozenset({"qkv_proj", "query_key_value"})
 
@@ -156,7 +159,8 @@ def _from_config(name: str, path: Path) -> Shape:
                   head_dim=_number(config, "head_dim", path, max(1, hidden // heads)),
                   parameters=0, context=_number(
                       config, "max_position_embeddings", path, _LONGEST_PLANNED))
-    embeddings = vocab * hidden * (1 if config.get("tie_word_embeddings") else 2)
+    tied = config.get("tie_word_embeddings", config.get("model_type") in _TIED)
+    embeddings = vocab * hidden * (1 if tied else 2)
     counted = bare.linear + embeddings + hidden * (2 * layers + 1)
     if counted > MOST_PARAMETERS:
         raise ModelError(f"{counted / 1e9:,.0f} B weights, which no model has", where=str(path),
