@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from phi3kit import settings
-from phi3kit.compare.retrieval import _measured, _ranking, evaluate_retrieval, verdict_of
+from phi3kit.compare.retrieval import (
+    _measured,
+    _ranking,
+    _tell_lacking,
+    evaluate_retrieval,
+    verdict_of,
+)
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.records import Interval, Passage, Question
 
@@ -63,6 +69,16 @@ def test_nothing_found_is_zero_and_costs_no_question():
     found = measured([asked("a.md"), asked("b.md")], [[], [passage("b.md")]])
     assert set(found[0].values()) == {0.0}
     assert set(found[1].values()) == {1.0}
+
+
+def test_documents_that_cannot_be_found_are_told(capsys):
+    known = [asked("a.md", "docs\\b.md"), asked("c/a.md", "d.pdf")]
+    _tell_lacking(known, ["docs/a.md", "docs/b.md"], "q.jsonl")
+    assert capsys.readouterr().err == (
+        "q.jsonl: 2 of the 4 documents that source_ids name are not in the collection, such as "
+        "'c/a.md'; they count as not found\n")
+    _tell_lacking(known[:1], ["docs/a.md", "docs/b.md"], "q.jsonl")
+    assert not capsys.readouterr().err
 
 
 def test_questions_without_sources_are_refused(project: Path):

@@ -147,6 +147,15 @@ def test_mail_loses_none_of_its_texts(kind, mail_parts, told, tmp_path):
     assert all(document.text[h.start:h.end] == f"# {h.title}" for h in document.headings)
 
 
+def test_a_text_of_a_mail_that_cannot_be_read_does_not_stop_the_others(tmp_path):
+    data = multipart("mixed", ("Content-Type: text/plain", "Good."),
+                     ("Content-Type: text/plain", "\x01\x02\x03"))
+    alone = read("a.eml", data, tmp_path)
+    assert alone.text.endswith("Good.") and [p.where for p in alone.problems] == ["a text in it"]
+    box = read("a.mbox", b"From a\n" + data, tmp_path)
+    assert [p.where for p in box.problems] == ["message 1, a text in it"]
+
+
 def test_xlsx_sheet_of_one_row_is_that_row(tmp_path):
     import openpyxl
 

@@ -72,6 +72,15 @@ def test_threads_encode_at_once_and_one_that_fails_blocks_no_other() -> None:
 
 
 @pytest.mark.model
+def test_openvino_meets_numpy_before_there_are_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else two threads may wait for each other for ever: 3 of 13 first ingests did."""
+    met = []
+    monkeypatch.setattr("phi3kit.ingest.openvino._first_array", lambda: met.append(True))
+    embedder = LocalEmbedder("minilm", minilm(), "cpu")
+    assert embedder.dimension and met
+
+
+@pytest.mark.model
 def test_what_is_made_for_this_cpu_is_kept_and_gives_the_same_vectors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from phi3kit.compare.questions import read_questions
 from phi3kit.compare.statistics import Method, interval
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError, SettingsError
+from phi3kit.ingest.site import site_of
+from phi3kit.ingest.swap import sources
+from phi3kit.progress import note
 from phi3kit.rag.retrieve import Mode, open_retriever
 from phi3kit.records import (
     Interval,
@@ -82,11 +85,28 @@ def evaluate_retrieval(settings: Settings) -> RetrievalReport:
         raise DataError("no question carries source_ids", where=path,
                         mend="Name the documents that hold each answer, for example "
                              '"source_ids": ["manual.md"]')
-    return _evaluate(settings, _Task(
+    found = _evaluate(settings, _Task(
         questions=[q.question for q in known],
         wanted=[dict.fromkeys(q.source_ids, 1) for q in known],
         clusters=[q.source_ids[0] for q in known], left_out=len(questions) - len(known),
         depth=DEPTH, ranking=lambda at, found: _ranking(known[at], found), unit="passages"))
+    wanted = settings.ingest
+    _tell_lacking(known, sources(site_of(wanted.store), wanted.collection), path)
+    return found
+
+
+def _tell_lacking(known: Sequence[Question], held: Iterable[str], path: str) -> None:
+    """Say which documents cannot be found: a name that is spelt otherwise looks like a miss."""
+    by_name: dict[str, list[str]] = {}
+    for source in held:
+        by_name.setdefault(source.rpartition("/")[2], []).append(source)
+    wanted = {name for question in known for name in question.source_ids}
+    lacking = sorted(name for name in wanted if not any(
+        same_source(source, name)
+        for source in by_name.get(name.replace("\\", "/").rpartition("/")[2], ())))
+    if lacking:
+        note(f"{path}: {len(lacking)} of the {len(wanted)} documents that source_ids name are not "
+             f"in the collection, such as '{lacking[0]}'; they count as not found")
 
 
 def evaluate_beir(settings: Settings, folder: Path) -> RetrievalReport:

@@ -39,6 +39,7 @@ class OpenvinoEncoder:
         self._pooling = pooling
         assert tokenizer.truncation is not None  # see `truncated`
         self._window = int(tokenizer.truncation["max_length"])
+        _first_array()
         # As many batches as the CPU works on at once, of whatever thread: each holds memory.
         # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -97,6 +98,17 @@ class OpenvinoEncoder:
     def _width(self, row: Sequence[int]) -> int:
         """Tokens that a row has as the longest of its batch."""
         return min(-(-len(row) // _STEP) * _STEP, self._window)
+
+
+def _first_array() -> None:
+    """Have OpenVINO's bindings meet numpy in one thread.
+
+    They set up what they need of it at the first array, behind a lock of C++. In two threads at
+    once, the second waits there with Python's own lock, which the first needs: for ever.
+    """
+    import numpy as np
+
+    assert library().Tensor(np.zeros(1, dtype=np.int64)).data.size == 1
 
 
 def _finish(at_work: deque[tuple[Any, list[int]]],

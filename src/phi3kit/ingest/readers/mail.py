@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from email import message_from_bytes
-from email.message import EmailMessage
+from email.message import MIMEPart
 from email.policy import default
 
 from phi3kit.errors import DataError
@@ -12,6 +12,7 @@ from phi3kit.ingest.document import Document, stacked
 from phi3kit.ingest.readers import html
 from phi3kit.ingest.readers.decode import decode
 from phi3kit.ingest.readers.outline import Outline
+from phi3kit.records import Failure
 
 _HEADERS = ("From", "To", "Cc", "Date")
 _NAMES = 50  # attachments that are named
@@ -20,7 +21,8 @@ _NAMES = 50  # attachments that are named
 def read(data: bytes) -> Document:
     """The subject as heading, the headers, every text that is no attachment, forwarded messages.
 
-    Of versions of one text the plain one is taken, unless it is blank.
+    Of versions of one text the plain one is taken, unless it is blank. A text that cannot be
+    read becomes a problem where there are others.
 
     Raises:
         DataError: no e-mail, or a text that cannot be read.
@@ -31,7 +33,7 @@ def read(data: bytes) -> Document:
     return _message(message)
 
 
-def _message(message: EmailMessage) -> Document:
+def _message(message: MIMEPart) -> Document:
     outline = Outline()
     outline.heading(1, _header(message, "Subject"))
     outline.paragraph("\n".join(f"{name}: {value}" for name in _HEADERS
@@ -40,18 +42,22 @@ def _message(message: EmailMessage) -> Document:
     if names:
         more = f", and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
         outline.paragraph(f"Attachments: {', '.join(names[:_NAMES])}{more}")
-    bodies = [body for body in _bodies(message) if body.text] or [_one_body(message)]
-    return stacked([(document, None) for document in (outline.document(), *bodies)], apart=False)
+    bodies = list(_bodies(message))
+    problems = tuple(problem for body in bodies for problem in body.problems)
+    if not any(body.text for body in bodies):
+        bodies, problems = [_one_body(message)], ()
+    return stacked([(document, None) for document in (outline.document(), *bodies)], apart=False,
+                   problems=problems)
 
 
-def _header(message: EmailMessage, name: str) -> str:
+def _header(message: MIMEPart, name: str) -> str:
     try:
         return " ".join(str(message[name] or "").split())
     except (ValueError, IndexError, AttributeError, TypeError):  # headers that no grammar knows
         return ""
 
 
-def _bodies(part: EmailMessage) -> Iterator[Document]:
+def _bodies(part: MIMEPart) -> Iterator[Document]:
     """What is to be read, in order: a picture or a forwarded message may stand between texts."""
     if part.is_attachment():
         return
@@ -59,21 +65,24 @@ def _bodies(part: EmailMessage) -> Iterator[Document]:
     if kind == "multipart/alternative":
         plain = _one_body(part, "plain")
         yield plain if plain.text else _one_body(part, "html")
-    elif kind == "message/rfc822" and part.is_multipart():
-        yield _message(part.get_payload(0))
-    elif part.get_content_maintype() == "multipart" and part.is_multipart():
+    elif kind == "message/rfc822":
+        yield from map(_message, part.iter_parts())
+    elif part.get_content_maintype() == "multipart":
         for inner in part.iter_parts():
             yield from _bodies(inner)
     elif kind in ("text/plain", "text/html") and not part.get_filename():
-        yield _text(part)
+        try:
+            yield _text(part)
+        except DataError as error:
+            yield Document("", (), problems=(Failure("a text in it", str(error)),))
 
 
-def _one_body(message: EmailMessage, *kinds: str) -> Document:
+def _one_body(message: MIMEPart, *kinds: str) -> Document:
     part = message.get_body(preferencelist=kinds or ("plain", "html"))
     return Outline().document() if part is None else _text(part)
 
 
-def _text(part: EmailMessage) -> Document:
+def _text(part: MIMEPart) -> Document:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     if part.get_content_type() == "text/html" and data.strip():
@@ -83,7 +92,7 @@ def _text(part: EmailMessage) -> Document:
     return outline.document()
 
 
-def _attached(message: EmailMessage) -> Iterator[str]:
+def _attached(message: MIMEPart) -> Iterator[str]:
     for part in message.walk():
         if part.get_content_disposition() == "attachment" or part.get_filename():
             yield " ".join((part.get_filename() or part.get_content_type()).split())

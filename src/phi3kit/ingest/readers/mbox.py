@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, stacked
@@ -27,9 +28,13 @@ def read(data: bytes) -> Document:
     problems = []
     for number, (match, end) in enumerate(zip(begins, ends, strict=True), start=1):
         try:
-            messages.append((mail.read(data[match.end():end]), None))
+            message = mail.read(data[match.end():end])
         except (DataError, RecursionError) as error:
             problems.append(Failure(f"message {number}", str(error)))
+            continue
+        messages.append((message, None))
+        problems += [replace(found, where=f"message {number}, {found.where}")
+                     for found in message.problems]
     if not messages:
         raise DataError(f"{problems[0].where}: {problems[0].why}")
     return stacked(messages, problems=tuple(problems))
