@@ -125,3 +125,15 @@ def test_a_wrong_citation_never_reaches_the_screen():
 def test_a_bracket_that_never_closes_does_not_hold_the_answer_back():
     checker = Checker(PASSAGES)
     assert checker.feed("see [" + "1" * 80).startswith("see [111")
+
+
+def test_words_without_blanks_between_them_and_spelt_otherwise_are_found() -> None:
+    passages = (Passage("a", "密封圈每14天检查一次,由水闸管理员负责。", "a.md", 0, 20),
+                Passage("b", "Das gru\u0308ne Tor ist 12 Meter breit.", "b.md", 0, 38))
+
+    def cited(written: str) -> list[int]:
+        return [c.number for c in check(written, passages).citations]
+
+    assert cited("每14天检查一次") == [1]
+    assert cited("每15天检查一次") == []
+    assert cited("Das grüne Tor") == [2]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 
+from phi3kit.rag.spelling import spelt
 from phi3kit.records import Passage
 
 SHARE = 0.6
@@ -55,8 +55,7 @@ def best_passage(sentence: str, passages: Sequence[Passage], question: str) -> i
 def _content(text: str) -> frozenset[str]:
     """The words of `text` that carry meaning, folded; a plural counts as its singular."""
     words = set()
-    plain = unicodedata.normalize("NFKC", text).replace("\u00ad", "")
-    for match in _WORD.finditer(plain.replace("’", "'").casefold()):
+    for match in _WORD.finditer(spelt(text).replace("’", "'").casefold()):
         word = match.group()
         if word not in _FUNCTION_WORDS:
             words.add(word[:-1] if len(word) > 3 and word.endswith("s")

@@ -7,20 +7,18 @@ import json
 import re
 import shutil
 import tempfile
-import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from phi3kit.files import write_json
 from phi3kit.progress import bar
+from phi3kit.rag.spelling import spelt
 from phi3kit.records import Passage
 
 # No stop words and no stemmer: both are a language's own, and on the sample data either
 # loses (nDCG@10 0.865 and 0.886 against 0.889). Single characters count: "type B", "step 3".
 _TOKEN = r"(?u)\w+"
-# Chinese and Japanese have no blanks between words. Each sign counts, as in Lucene's standard.
-_SIGN = re.compile("[\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 # Raise it when the same passages give another index.
 _VERSION = 3
 
@@ -137,13 +135,8 @@ def _load(folder: Path, key: str) -> LexicalIndex | None:
 
 
 def _tokens(texts: Sequence[str], *, ids: bool) -> Any:
-    """The words of each text: numbers with their vocabulary (`ids`), or strings.
-
-    Letters of one kind: "ü" may be spelt as a letter and a mark, which would part the word.
-    """
+    """The words of each text: numbers with their vocabulary (`ids`), or strings."""
     import bm25s
 
-    whole = [_SIGN.sub(r" \g<0> ", unicodedata.normalize("NFKC", text).replace("\u00ad", ""))
-             for text in texts]
-    return bm25s.tokenize(whole, token_pattern=_TOKEN, stopwords=[], show_progress=False,
-                          return_ids=ids)
+    return bm25s.tokenize([spelt(text) for text in texts], token_pattern=_TOKEN, stopwords=[],
+                          show_progress=False, return_ids=ids)
