@@ -204,7 +204,7 @@ def test_an_altered_weight_of_the_base_is_another_base(
 ) -> None:
     import shutil
 
-    from phi3kit.models.loading import fingerprint
+    from phi3kit.models.bases import fingerprint
 
     base = tmp_path / "base"
     shutil.copytree(learner, base)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from phi3kit.errors import ModelError
-from phi3kit.models import hashes, loading
+from phi3kit.models import bases, hashes, loading
 from phi3kit.models.hardware import cpu_has_bfloat16, pick_device, pick_dtype
 from phi3kit.settings import ModelSettings
 
@@ -30,33 +30,33 @@ def test_a_folder_is_loaded_as_it_is(tiny, tiny_phi3):
     assert tiny.spec is None
     assert tiny.tokenizer.padding_side == "left"
     assert not tiny.model.training
-    assert tiny.fingerprint == loading.fingerprint(str(tiny_phi3))
+    assert tiny.fingerprint == bases.fingerprint(str(tiny_phi3))
 
 
 def test_fingerprint_follows_the_weights_not_the_place(tiny_phi3, tiny_copy):
     from safetensors.torch import load_file, save_file
 
-    assert loading.fingerprint(str(tiny_copy)) == loading.fingerprint(str(tiny_phi3))
+    assert bases.fingerprint(str(tiny_copy)) == bases.fingerprint(str(tiny_phi3))
     file = tiny_copy / "model.safetensors"
     tensors = load_file(file)
     next(iter(tensors.values())).view(-1)[0] += 1
     save_file(tensors, file, metadata={"format": "pt"})
-    assert loading.fingerprint(str(tiny_copy)) != loading.fingerprint(str(tiny_phi3))
+    assert bases.fingerprint(str(tiny_copy)) != bases.fingerprint(str(tiny_phi3))
 
 
 def test_fingerprint_is_not_hashed_twice(tiny_copy, monkeypatch):
-    first = loading.fingerprint(str(tiny_copy))
+    first = bases.fingerprint(str(tiny_copy))
     monkeypatch.setattr(hashes, "sha256_file", lambda _: pytest.fail("hashed again"))
-    assert loading.fingerprint(str(tiny_copy)) == first
+    assert bases.fingerprint(str(tiny_copy)) == first
 
 
 def test_a_damaged_hash_memo_is_written_anew(tiny_copy):
     from phi3kit.models.packaged import cache_folder
 
-    first = loading.fingerprint(str(tiny_copy))
+    first = bases.fingerprint(str(tiny_copy))
     for memo in (cache_folder() / "hashes").iterdir():
         memo.write_text("[]")
-    assert loading.fingerprint(str(tiny_copy)) == first
+    assert bases.fingerprint(str(tiny_copy)) == first
 
 
 def test_nf4_for_answers_has_the_weights_of_nf4_for_training(tiny_phi3):
@@ -147,18 +147,18 @@ def test_code_in_the_models_folder_is_never_run(tiny_copy):
 ])
 def test_a_name_that_cannot_be_loaded_says_what_can(name, says):
     with pytest.raises(ModelError, match=says):
-        loading.resolve_base(name)
+        bases.resolve_base(name)
 
 
 def test_names_resolve_to_hub_ids_and_revisions():
-    assert loading.resolve_base("phi-3-mini") == ("microsoft/Phi-3-mini-4k-instruct", None)
-    assert loading.resolve_base("phi-4", "abc") == ("microsoft/phi-4", "abc")
-    assert loading.resolve_base("Qwen/Qwen3-0.6B", "abc") == ("Qwen/Qwen3-0.6B", "abc")
+    assert bases.resolve_base("phi-3-mini") == ("microsoft/Phi-3-mini-4k-instruct", None)
+    assert bases.resolve_base("phi-4", "abc") == ("microsoft/phi-4", "abc")
+    assert bases.resolve_base("Qwen/Qwen3-0.6B", "abc") == ("Qwen/Qwen3-0.6B", "abc")
 
 
 def test_a_folder_wins_over_a_hub_id_of_the_same_name(project):
     (project / "microsoft" / "other").mkdir(parents=True)
-    base, revision = loading.resolve_base("microsoft/other", "abc")
+    base, revision = bases.resolve_base("microsoft/other", "abc")
     assert base.is_dir()
     assert revision is None
 

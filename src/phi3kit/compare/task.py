@@ -116,7 +116,7 @@ def _model(settings: Settings) -> dict[str, Any]:
     if settings.model.endpoint is not None:
         return {"base": settings.model.name, "server": settings.model.endpoint,
                 "context": settings.model.endpoint_context}
-    from phi3kit.models.loading import fingerprint, reading
+    from phi3kit.models.bases import fingerprint, reading
 
     model = settings.model
     # Another template asks the same weights other questions.

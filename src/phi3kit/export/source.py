@@ -108,7 +108,7 @@ def _model(settings: Settings, name: str, revision: str | None, dtype: str,
 
 def _written_type(settings: Settings, name: str, revision: str | None) -> str:
     """The type that is asked for, else the one that the base's own weights have."""
-    from phi3kit.models.loading import stored_dtype
+    from phi3kit.models.bases import stored_dtype
 
     wanted = settings.model.dtype
     return stored_dtype(name, revision) if wanted == "auto" else wanted

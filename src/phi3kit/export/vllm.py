@@ -63,7 +63,7 @@ def command(source: Source, rank: int | None) -> str:
 
 def _reachable(settings: ModelSettings) -> str:
     """A folder's full path, or the hub id."""
-    from phi3kit.models.loading import resolve_base
+    from phi3kit.models.bases import resolve_base
 
     base, _ = resolve_base(settings.name, settings.revision)
     return str(base.resolve()) if isinstance(base, Path) else base

@@ -8,9 +8,9 @@ from phi3kit.errors import ModelError
 from phi3kit.finetune.batches import padded_width
 from phi3kit.finetune.methods import method
 from phi3kit.finetune.processes import launched
+from phi3kit.models.bases import is_here
 from phi3kit.models.catalog import find
 from phi3kit.models.hardware import free_memory, pick_device
-from phi3kit.models.loading import is_here
 from phi3kit.plan.passes import Pass, choose_pass
 from phi3kit.plan.shapes import shape_of
 from phi3kit.settings import Settings

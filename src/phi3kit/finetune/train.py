@@ -182,7 +182,7 @@ def _retriever(settings: Settings, examples: Sequence[Example]) -> Retriever | N
 def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
             retriever: Retriever | None) -> dict[str, Any]:
     """Everything that changes the adapter: the identity of the run."""
-    from phi3kit.models.loading import fingerprint, reading
+    from phi3kit.models.bases import fingerprint, reading
 
     model = settings.model
     own = {key: value for key, value in msgspec.to_builtins(settings.finetune).items()

@@ -13,9 +13,10 @@ from typing import Any
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.adapters import target_modules
+from phi3kit.models.bases import local_configs
 from phi3kit.models.catalog import find
 from phi3kit.models.chat import render, stop_token_ids
-from phi3kit.models.loading import Loaded, context_of, local_configs, settle_padding
+from phi3kit.models.loading import Loaded, context_of, settle_padding
 from phi3kit.models.tokenizer import any_tokenizer
 from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError
-from phi3kit.models.loading import Loaded, resolve_base
+from phi3kit.models.bases import resolve_base
+from phi3kit.models.loading import Loaded
 
 Start = Mapping[str, Any]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phi3kit.errors import ModelError
-from phi3kit.models.loading import resolve_base
+from phi3kit.models.bases import resolve_base
 from phi3kit.models.quiet import hush
 from phi3kit.settings import ModelSettings
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError
+from phi3kit.models.bases import hub_config, is_hub_id
 from phi3kit.models.catalog import CATALOG, find
-from phi3kit.models.loading import hub_config, is_hub_id
 
 
 @dataclass(frozen=True, slots=True)

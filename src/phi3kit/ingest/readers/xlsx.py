@@ -47,7 +47,8 @@ def read(data: bytes) -> Document:
                 sheet.reset_dimensions()
                 names, rows = _rows(sheet.iter_rows(values_only=True))
                 sheets.append((sheet.title, rows))
-                notes.append([] if rows else ["\n".join(filter(None, names))] * bool(names))
+                note = "\n".join(filter(None, names))
+                notes.append([note] if note and not rows else [])
                 if count := _uncomputed(sheet):
                     problems.append(Failure(f"sheet '{sheet.title}'", f"{count:,} formulas whose "
                                             "values were never computed; open the file in a "
