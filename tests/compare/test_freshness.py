@@ -18,7 +18,7 @@ from phi3kit.compare.statistics import Method
 from phi3kit.compare.task import prepare
 from phi3kit.errors import RunError, SettingsError
 from phi3kit.files import sha256_file
-from phi3kit.ingest import store
+from phi3kit.ingest import client, store
 from phi3kit.ingest.reconcile import ingest
 from phi3kit.records import Answer, Comparison, Freshness, Question, Row
 from phi3kit.report.comparison_text import findings
@@ -181,7 +181,8 @@ def test_only_the_copy_is_opened(stored: Settings, readers_read: Asked,
         opened.append(site)
         return connect(site)
 
-    monkeypatch.setattr(store, "connect", spy)
+    for module in (client, store):
+        monkeypatch.setattr(module, "connect", spy)
     assert room.measure_freshness(prepare(stored), run, conditions(run)) is not None
     assert opened
     assert all(run in site.parents for site in opened)

@@ -17,7 +17,7 @@ import pytest
 from holdings import FOLDER, exact
 from word_embedder import WordEmbedder
 
-from phi3kit.ingest import batch, mend, reconcile, store
+from phi3kit.ingest import batch, client, mend, reconcile
 from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.readers import read_document
 from phi3kit.ingest.rows import in_order
@@ -170,7 +170,7 @@ def test_two_hundred_kills(corpus, runs):
 
 
 def exists():
-    return store.exists(FOLDER, "documents")
+    return client.exists(FOLDER, "documents")
 
 
 @pytest.fixture

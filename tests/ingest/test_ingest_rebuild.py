@@ -10,7 +10,8 @@ from word_embedder import WordEmbedder
 
 from phi3kit.errors import StoreError
 from phi3kit.ingest import swap
-from phi3kit.ingest.store import Store, connect, create_store, open_store, staged_name
+from phi3kit.ingest.client import connect, staged_name
+from phi3kit.ingest.store import Store, create_store, open_store
 
 
 def collections():

@@ -17,8 +17,9 @@ import pytest
 
 from phi3kit.errors import SettingsError, StoreError
 from phi3kit.ingest import lease, lock
+from phi3kit.ingest.client import connect
 from phi3kit.ingest.site import KEY, Server, site_of
-from phi3kit.ingest.store import Store, connect, open_store
+from phi3kit.ingest.store import Store, open_store
 
 CHROMA = Path(sys.executable).with_name("chroma")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from phi3kit.errors import StoreError
-from phi3kit.ingest import lock, mend, store, verify
+from phi3kit.ingest import client, lock, mend, store, verify
 from phi3kit.ingest.manifest import forget_state
 from phi3kit.ingest.site import site_of
 from phi3kit.records import Check
@@ -21,7 +21,7 @@ def check_index(wanted: IngestSettings) -> Check:
         StoreError: the collection is damaged or not ours.
     """
     site, name = site_of(wanted.store), wanted.collection
-    if not store.exists(site, name):
+    if not client.exists(site, name):
         return Check(_NAME, None, f"no collection '{name}' in {site}",
                      "`phi3kit ingest` makes one")
     if isinstance(site, Path) and not mend.readable(site, name):

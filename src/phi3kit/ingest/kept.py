@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from phi3kit.errors import StoreError
-from phi3kit.ingest import chunking, damaged, lock, mend, project, store, swap, verify
+from phi3kit.ingest import chunking, client, damaged, lock, mend, project, store, swap, verify
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.manifest import (
     NOT_WHOLE,
@@ -49,7 +49,7 @@ class Kept:
                             if isinstance(self._site, Path) else None)
         self._store: store.Store | None = None
         self._manifest: Manifest | None = None
-        self.where = store.where_of(self._site, wanted.collection)
+        self.where = client.where_of(self._site, wanted.collection)
         self.files: Mapping[str, FileState] = {}
         self.chunks = self.looked = 0
         self.reindexed = self.doubted = False
@@ -63,7 +63,7 @@ class Kept:
             return False
         state = read_state(self._state_path)
         if (state is None or not is_as_written(self._site, state.index)
-                or peek(self._site, name, store.staged_name(name)) != state.chunks):
+                or peek(self._site, name, client.staged_name(name)) != state.chunks):
             return False
         self._manifest, self.files, self.chunks = state.manifest, state.files, state.chunks
         self._project = state.manifest.project
@@ -78,7 +78,7 @@ class Kept:
         Raises:
             StoreError: as `refuse_other` does, or the store cannot be read.
         """
-        if store.exists(self._site, self._wanted.collection):
+        if client.exists(self._site, self._wanted.collection):
             self._store = store.open_store(self._site, self._wanted.collection)
             self._manifest = self._store.manifest
             self._project = self._manifest.project
@@ -101,7 +101,7 @@ class Kept:
             StoreError: it cannot be read, or is not ours.
         """
         name = self._wanted.collection
-        if store.exists(self._site, name):
+        if client.exists(self._site, name):
             built = swap.require_ours(self._site, name)
             self._project = built.project if built else ""
             if not self._readable(mends=mends):

@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from phi3kit.errors import StoreError
 from phi3kit.files import json_text
 from phi3kit.ingest import lease
+from phi3kit.ingest.client import connect
 from phi3kit.ingest.site import Server, Site
-from phi3kit.ingest.store import connect
 
 
 @contextlib.contextmanager

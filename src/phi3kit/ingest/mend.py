@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi3kit.ingest.client import connect, current, where_of
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.peek import vector_segment
 from phi3kit.ingest.site import Site
-from phi3kit.ingest.store import connect, current, open_store, where_of
+from phi3kit.ingest.store import open_store
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar, note
 

@@ -1,14 +1,10 @@
-"""The Chroma collection. No other file imports chromadb."""
+"""A Chroma collection that is open: its rows, vectors and queries."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import logging
 import math
-import os
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
 from phi3kit.ingest import lease
+from phi3kit.ingest.client import connect, current, is_there, where_of
 from phi3kit.ingest.faults import explained, require_room
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.rows import Place, Row, passage_of, places_of
-from phi3kit.ingest.site import KEY as KEY_VARIABLE
 from phi3kit.ingest.site import Site
 from phi3kit.records import Passage
 
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
 KEY = "phi3kit"  # of our manifest in the collection's metadata
 FINGERPRINT = "phi3kit:index"  # of the fingerprint in the same place
-READY = "phi3kit:ready"  # of the mark that a staged collection is complete
 DEFAULT_NEIGHBORS = 16  # Chroma's, and where the index is of another kind
 _PAGE = 1000  # chunks per read: bounds memory, and SQLite's variables
 _VECTORS = 256  # the same where vectors are read too
@@ -310,76 +305,6 @@ def create_store(site: Site, collection: str, manifest: Manifest, *,
             collection, embedding_function=None, metadata={KEY: manifest.as_text()},
             configuration={"hnsw": index})
     return Store(client, made, site, where)
-
-
-def is_there(site: Site) -> bool:
-    """Whether there is a store at all; a server is one, empty or not."""
-    return not isinstance(site, Path) or (site / "chroma.sqlite3").is_file()
-
-
-def exists(site: Site, collection: str) -> bool:
-    """Whether the store has this collection."""
-    if not is_there(site):
-        return False
-    with contextlib.closing(connect(site)) as client:
-        return current(client, collection, where_of(site, collection)) is not None
-
-
-def current(client: Any, collection: str, where: str) -> Any | None:
-    """Chroma's collection of that name, or the one that is complete and about to take it."""
-    staged = staged_name(collection)
-    with explained(where):
-        found = {held.name: held for held in client.list_collections()}
-        if staged in found and (found[staged].metadata or {}).get(READY):
-            return client.get_collection(staged, embedding_function=None)
-        return (client.get_collection(collection, embedding_function=None)
-                if collection in found else None)
-
-
-def staged_name(collection: str) -> str:
-    """Name of the collection that is built to take the place of `collection`."""
-    return f"phi3kit-staged-{sha256_bytes(collection.encode())[:32]}"
-
-
-def where_of(site: Site, collection: str) -> str:
-    """The collection as messages name it."""
-    return f"{site}, collection '{collection}'"
-
-
-def connect(site: Site) -> Any:
-    """Chroma's client of the store at `site`; a folder's store is made if it is missing.
-
-    Raises:
-        StoreError: the server cannot be reached, or refuses the key.
-    """
-    with explained(str(site)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import chromadb
-            from chromadb.config import Settings
-        logging.getLogger("chromadb").setLevel(logging.CRITICAL)
-        settings = Settings(anonymized_telemetry=False)
-        if isinstance(site, Path):
-            path = str(site.resolve())
-            try:
-                return chromadb.PersistentClient(path=path, settings=settings)
-            except BaseException:
-                _let_go(path)
-                raise
-        key = os.environ.get(KEY_VARIABLE)
-        logging.getLogger("httpx").setLevel(logging.WARNING)
-        return chromadb.HttpClient(
-            host=site.host, port=site.port, ssl=site.ssl, settings=settings,
-            headers={"x-chroma-token": key} if key else None, tenant=site.tenant,
-            database=site.database)
-
-
-def _let_go(path: str) -> None:
-    """Chroma keeps a database that it failed to open, and would hand that out again."""
-    from chromadb.api.shared_system_client import SharedSystemClient
-
-    if path not in SharedSystemClient._identifier_to_refcount:
-        SharedSystemClient._identifier_to_system.pop(path, None)
 
 
 def _similarity(distance: float) -> float:

@@ -1,7 +1,7 @@
 """A collection that is built beside the one whose place it takes, and takes it at once.
 
 It is built under a name of its own. One write marks it as complete, and from then on whoever
-opens the collection gets it (see `store.current`); to delete the old one and to give the new
+opens the collection gets it (see `client.current`); to delete the old one and to give the new
 one its name is housekeeping that the next run can finish. A run that was killed before the
 mark leaves the old one as it was, and a leftover that the next run throws away.
 """
@@ -15,21 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import StoreError
+from phi3kit.ingest.client import READY, connect, current, is_there, staged_name, where_of
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.peek import segments
 from phi3kit.ingest.site import Site
-from phi3kit.ingest.store import (
-    KEY,
-    READY,
-    Store,
-    connect,
-    create_store,
-    current,
-    is_there,
-    staged_name,
-    where_of,
-)
+from phi3kit.ingest.store import KEY, Store, create_store
 
 _PAGE = 5000  # chunks per read
 

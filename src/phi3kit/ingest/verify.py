@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phi3kit.ingest.client import staged_name
 from phi3kit.ingest.rows import Row
 from phi3kit.ingest.site import Site
-from phi3kit.ingest.store import Store, open_store, staged_name
+from phi3kit.ingest.store import Store, open_store
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.progress import bar
 
