@@ -7,6 +7,7 @@ import sqlite3
 
 import numpy as np
 import pytest
+from chromadb.api.client import Client
 from holdings import FOLDER, exact
 
 from phi3kit import settings
@@ -153,11 +154,21 @@ def test_an_index_that_lost_its_files_is_told_in_one_line(ingest, docs):
         check_index(settings.load().values.ingest)
 
 
-def fill(docs):
-    """Enough text that Chroma writes the index to disk."""
+@pytest.fixture
+def filled(docs, monkeypatch):
+    """The documents, with enough text that Chroma writes the index to disk: by default it does so
+    at a thousand chunks, here at forty."""
+    real = Client.create_collection
+
+    def create(self, name, configuration, **rest):
+        configuration["hnsw"]["sync_threshold"] = 40
+        return real(self, name, configuration=configuration, **rest)
+
+    monkeypatch.setattr(Client, "create_collection", create)
     (docs / "many.txt").write_text("\n\n".join(
         f"Pump {n} runs at {n} bar and its seal lasts {n}00 hours in the lock."
-        for n in range(1200)))
+        for n in range(60)))
+    return docs
 
 
 def torn(pattern):
@@ -167,12 +178,11 @@ def torn(pattern):
 
 
 @pytest.mark.parametrize("pattern", ["index_metadata.pickle", "data_level0.bin", "header.bin"])
-def test_an_index_that_cannot_be_read_is_embedded_anew(pattern, ingest, docs, words, capsys):
+def test_an_index_that_cannot_be_read_is_embedded_anew(pattern, ingest, filled, words, capsys):
     """Also texts of documents that the run is not about."""
-    fill(docs)
     ingest("docs", chunk_tokens=32)
     before = exact()
-    assert len(before) > 1000
+    assert len(before) > 40
     torn(pattern)
     words.estimate = lambda tokens: f"about {tokens} tokens are paid"
     seen = len(words.seen)
@@ -185,13 +195,12 @@ def test_an_index_that_cannot_be_read_is_embedded_anew(pattern, ingest, docs, wo
     assert len(ingest("docs", chunk_tokens=32).unchanged) == 4
 
 
-def test_an_index_that_was_only_copied_is_looked_at_once(ingest, docs):
-    fill(docs)
+def test_an_index_that_was_only_copied_is_looked_at_once(ingest, filled):
     ingest("docs", chunk_tokens=32)
     path = next(FOLDER.glob("*/data_level0.bin"))
     path.write_bytes(path.read_bytes())
     first, second = (ingest("docs", chunk_tokens=32) for _ in range(2))
-    assert first.verified == first.chunks > 1000 and first.chunks_embedded == 0
+    assert first.verified == first.chunks > 40 and first.chunks_embedded == 0
     assert second.verified == 0 and len(second.unchanged) == 4
 
 
@@ -221,8 +230,7 @@ def test_a_database_that_is_locked_is_not_damaged(ingest, docs):
         assert not is_damaged(FOLDER)
 
 
-def test_a_rebuild_does_not_need_the_old_index(ingest, docs):
-    fill(docs)
+def test_a_rebuild_does_not_need_the_old_index(ingest, filled):
     ingest("docs", chunk_tokens=32)
     before = exact()
     torn("index_metadata.pickle")
@@ -244,8 +252,7 @@ def test_a_disk_with_little_room_is_left_alone(ingest, docs, monkeypatch):
     assert ingest("docs").added == ("docs/more.md",)
 
 
-def test_doctor_finds_an_index_that_cannot_be_read(ingest, docs):
-    fill(docs)
+def test_doctor_finds_an_index_that_cannot_be_read(ingest, filled):
     ingest("docs", chunk_tokens=32)
     before = exact()
     torn("data_level0.bin")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.errors import SettingsError
 from phi3kit.ingest.document import Document, Heading
 from phi3kit.ingest.tables import Tables
+from phi3kit.ingest.tokens import Tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 # Part of a collection's identity: raise it when the same document gives other chunks, or the
 # same chunk another text to embed.
 VERSION = 4
-# Texts that are tokenised at once: an encoding takes some fifty times its text's memory.
-_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ class Chunker:
             raise SettingsError(
                 f"chunks of {chunk_tokens} tokens do not fit into the embedder's window of {room}",
                 where="ingest.chunk_tokens", mend=f"Set it to {room} or less")
-        self._tokenizer = tokenizer
+        self._tokens = Tokens(tokenizer)
         self._window = window
         self._chunk_tokens = chunk_tokens
 
@@ -91,18 +90,17 @@ class Chunker:
                 for text, ((start, end, page), path), columns, whole, count
                 in zip(texts, kept, names, embedded, tokens, strict=True)]
 
-    # Each takes a tokenizer of its own, and most folders need one of them.
     @functools.cached_property
     def _markdown(self) -> Any:
         from semantic_text_splitter import MarkdownSplitter
 
-        return MarkdownSplitter.from_huggingface_tokenizer(self._tokenizer, self._chunk_tokens)
+        return MarkdownSplitter.from_callback(self._tokens.count, self._chunk_tokens)
 
     @functools.cached_property
     def _plain(self) -> Any:
         from semantic_text_splitter import TextSplitter
 
-        return TextSplitter.from_huggingface_tokenizer(self._tokenizer, self._chunk_tokens)
+        return TextSplitter.from_callback(self._tokens.count, self._chunk_tokens)
 
     def _spans(self, document: Document) -> Iterator[tuple[int, int, int | None]]:
         """(start, end, page), never across two parts."""
@@ -116,14 +114,13 @@ class Chunker:
                        paths: list[tuple[str, ...]]) -> tuple[list[str], list[int]]:
         """What to embed and its tokens: outer headings are left out first when it is too long."""
         embedded = [f"{' > '.join(path)}\n{text}" for text, path in zip(texts, paths, strict=True)]
-        tokens = [len(e.ids) for at in range(0, len(embedded), _AT_ONCE)
-                  for e in self._tokenizer.encode_batch_fast(embedded[at:at + _AT_ONCE])]
+        tokens = [len(ids) for ids in self._tokens.encode(embedded)]
         for at, path in enumerate(paths):
             left = path
             while tokens[at] > self._window:
                 left = left[1:]
                 embedded[at] = f"{' > '.join(left)}\n{texts[at]}" if left else texts[at]
-                tokens[at] = len(self._tokenizer.encode(embedded[at]).ids)
+                tokens[at] = len(next(self._tokens.encode([embedded[at]])))
                 if not left:
                     break
         return embedded, tokens

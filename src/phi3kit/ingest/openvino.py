@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi3kit.ingest.tokens import Tokens
 from phi3kit.progress import Advance
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class OpenvinoEncoder:
 
     def __init__(self, compiled: Any, tokenizer: Tokenizer, pooling: str) -> None:
         self._compiled = compiled
-        self._tokenizer = tokenizer
+        self._tokens = Tokens(tokenizer)
         self._pooling = pooling
         assert tokenizer.truncation is not None  # see `truncated`
         self._window = int(tokenizer.truncation["max_length"])
@@ -59,7 +60,7 @@ class OpenvinoEncoder:
         """
         import numpy as np
 
-        rows = [e.ids for e in self._tokenizer.encode_batch_fast(list(texts))]
+        rows = list(self._tokens.encode(texts))
         width = self._compiled.output(0).get_partial_shape()[2].get_length()
         vectors: np.ndarray = np.empty((len(rows), width), dtype=np.float32)
 

@@ -186,14 +186,24 @@ class Store:
         Args:
             share: of the pages, 0 to 1, chosen at random; 1 is every row.
         """
+        for page, vectors in self._with_vectors(share, ["documents", "metadatas"]):
+            yield _rows(page), vectors
+
+    def vectors(self, share: float = 1.0) -> Iterator[tuple[list[str], np.ndarray]]:
+        """As `with_vectors`, but IDs alone, in a third of its time."""
+        for page, vectors in self._with_vectors(share, []):
+            yield page["ids"], vectors
+
+    def _with_vectors(self, share: float, include: list[str],
+                      ) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
         import numpy as np
 
         pages = math.ceil(self.count() / _VECTORS)
         for number in sorted(random.sample(range(pages), math.ceil(share * pages))):
             with explained(self._where):
-                page = self._collection.get(include=["documents", "metadatas", "embeddings"],
-                                            limit=_VECTORS, offset=number * _VECTORS)
-            yield _rows(page), np.asarray(page["embeddings"], dtype=np.float32)
+                page = self._collection.get(include=[*include, "embeddings"], limit=_VECTORS,
+                                            offset=number * _VECTORS)
+            yield page, np.asarray(page["embeddings"], dtype=np.float32)
 
     def nearest_ids(self, vectors: np.ndarray, k: int,
                     only: Sequence[str] | None = None) -> list[list[tuple[str, float]]]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phi3kit.ingest.client import staged_name
-from phi3kit.ingest.rows import Row
 from phi3kit.ingest.site import Site
 from phi3kit.ingest.store import Store, open_store
 from phi3kit.ingest.swap import publish, stage
@@ -82,22 +81,22 @@ def verify(store: Store) -> Verified:
     looked = 0
     missing: list[str] = []
     cut_off: list[str] = []
-    for rows, vectors in store.with_vectors(share):
-        lost = _lost(store, rows, vectors, min(NEAREST, chunks))
-        missing += [rows[at].id for at in lost]
+    for ids, vectors in store.vectors(share):
+        lost = _lost(store, ids, vectors, min(NEAREST, chunks))
+        missing += [ids[at] for at in lost]
         if lost:
-            far = _lost(store, [rows[at] for at in lost], vectors[lost], min(_FAR, chunks))
-            cut_off += [rows[lost[at]].id for at in far]
-        looked += len(rows)
+            far = _lost(store, [ids[at] for at in lost], vectors[lost], min(_FAR, chunks))
+            cut_off += [ids[lost[at]] for at in far]
+        looked += len(ids)
     return Verified(chunks, looked, tuple(missing), tuple(cut_off), store.neighbors)
 
 
-def _lost(store: Store, rows: Sequence[Row], vectors: np.ndarray, k: int) -> list[int]:
-    """Indices of the rows that a search for `k` does not find."""
+def _lost(store: Store, ids: Sequence[str], vectors: np.ndarray, k: int) -> list[int]:
+    """Indices of the chunks that a search for `k` does not find."""
     own = 1.0 - (vectors * vectors).sum(axis=1)
-    return [at for at, (row, distance, near)
-            in enumerate(zip(rows, own, store.nearest_ids(vectors, k), strict=True))
-            if not _among(row.id, distance, near)]
+    return [at for at, (id_, distance, near)
+            in enumerate(zip(ids, own, store.nearest_ids(vectors, k), strict=True))
+            if not _among(id_, distance, near)]
 
 
 def _among(id_: str, distance: float, near: list[tuple[str, float]]) -> bool:
