@@ -209,7 +209,7 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
         gpus: how many such cards there are.
         examples: how many there will be, of `tokens_per_example`; None: those of
             `finetune.dataset`, if it is set.
-        price: of an hour of a card.
+        price: of an hour of a card; with `model.device: cpu` of the machine.
 
     Raises:
         ModelError: the model's shape is not known.
