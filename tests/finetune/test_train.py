@@ -175,6 +175,7 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
     assert int(saved.name.rpartition("-")[2]) == len(metrics.read(run))
 
 
+@pytest.mark.usefixtures("one_core")  # the sixth pass is the sixth step
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
     configure: Configure, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
