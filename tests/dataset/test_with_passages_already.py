@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from phi3kit import settings
@@ -107,6 +108,10 @@ def test_the_digest_says_what_is_not_as_it_should_be_and_no_more() -> None:
                       questions=3, leaks=(), labels=())
     assert digest_lines(fine) == ["7 examples of 9 to 40 tokens, median 20; the loss is on 25% "
                                   "of them"]
+    short = replace(sizes, cut=3, lost=90, lost_answers=4, losing_answers=2)
+    assert digest_lines(replace(fine, lengths=short)) == [
+        "7 examples of 9 to 40 tokens, median 20; the loss is on 25% of them; 3 are longer than 64 "
+        "and lose 90 tokens of their prompts, 2 of them 4 answers to train on too"]
     lopsided = DataDigest(examples=7, lengths=sizes, copies=1, near_copies=2, conflicts=0,
                           questions=3, leaks=(), labels=(LabelCounts("desk", {"A": 5, "B": 1}),))
     assert digest_lines(lopsided)[1:] == [

@@ -66,7 +66,7 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         known=_known(settings, trained) if base else None, notes=tuple(notes),
         control=() if tokenizer is None else tuple(
             kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)),
-        preflight=seen)
+        preflight=seen, cuts=lengths.cuts(measured))
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:

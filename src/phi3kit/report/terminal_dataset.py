@@ -54,6 +54,9 @@ def check_lines(check: DatasetCheck) -> list[str]:
     if sizes is not None:
         cut = (f"{sizes.cut:,} are longer than {sizes.limit:,} and lose {sizes.lost:,} tokens of "
                "their prompts" if sizes.cut else f"none is longer than {sizes.limit:,}")
+        if sizes.lost_answers:
+            cut += (f", {sizes.losing_answers:,} of them {sizes.lost_answers:,} answers to train "
+                    "on too")
         lines += [_row("tokens", f"{sizes.least:,} to {sizes.most:,}, median {sizes.median:,.0f}, "
                                  f"95% up to {sizes.p95:,.0f} ({sizes.model}); {cut}"),
                   _row("trained", f"{sizes.trained:.0%} of the tokens")]
@@ -151,6 +154,8 @@ def _findings(check: DatasetCheck) -> list[str]:
                           for r in check.repeats]),
         *_some("Conflicts", [f"{at}{c.line} has the prompt of line {c.other} and a different "
                              "answer" for c in check.conflicts]),
+        *_some("Cut", [f"{at}{c.line} loses {c.lost:,} of {c.tokens:,} tokens" + (
+            f" and {c.answers:,} answers to train on" if c.answers else "") for c in check.cuts]),
         *_some("Control tokens", [f"{at}{line}" for line in check.control]),
         *_some("Answered by the base already", [f"{at}{line}" for line in (
             check.known.lines if check.known else ())]),
