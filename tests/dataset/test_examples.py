@@ -131,6 +131,12 @@ def test_csv_with_long_quoted_cells_and_a_short_row(tmp_path: Path) -> None:
     assert read.failures[0].where == f"{path}:4"
 
 
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"  # as a spreadsheet leaves them
+    path.write_text("question,answer,,\nq,a,,\n")
+    assert len(read_examples(path).examples) == 1
+
+
 def test_csv_cells_may_hold_turns(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     cell = json.dumps(QA).replace('"', '""')
@@ -163,6 +169,7 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
     ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
+    ("a.csv", "question,answer,answer\nq,a,b\n", ":1", "two of its columns are called 'answer'"),
     ("a.jsonl", f"[{QA_JSON}]", "", "or the list alone into a .json file"),
     ("a.jsonl", '{"question": "a\\ud800b", "answer": "x"}', ":1", "surrogate"),
     ("a.json", '[{"question": "a\\ud800b", "answer": "x"}]', ":1", "surrogate"),
