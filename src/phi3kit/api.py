@@ -140,7 +140,8 @@ def split_dataset(settings: Settings, out: str | Path, *, share: float = 0.8,
     from phi3kit.dataset.split import split
 
     path, _ = named_files(settings)
-    return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force)
+    return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force,
+                 instruction=settings.ask.instruction)
 
 
 def raft_dataset(settings: Settings, out: str | Path, *, without: float = 0.2,

@@ -229,6 +229,8 @@ class DatasetSplit:
         by_kind: examples to train on and held out, by kind or label.
         without_source: examples that name no source document.
         skipped: examples that cannot be used.
+        own_system: held-out questions with a system message that is not `ask.instruction`, which
+            `compare` asks all with; `systems`: how many different ones they have.
     """
 
     source: str
@@ -239,6 +241,8 @@ class DatasetSplit:
     without_source: int
     files: tuple[str, ...]
     skipped: tuple[Failure, ...] = ()
+    own_system: int = 0
+    systems: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,7 @@ class RaftReport:
         abstaining: those of them whose right passage was left out.
         added: those whose right passage the search ranked too low for `ask` to show it.
         skipped: examples without passages, and why.
+        uncited: those whose answer a program reads, such as JSON, which a citation would break.
     """
 
     file: str
@@ -257,6 +262,7 @@ class RaftReport:
     abstaining: int
     added: int
     skipped: tuple[Failure, ...] = ()
+    uncited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,11 @@ def print_split(split: DatasetSplit) -> None:
         lines.append(f"{split.without_source:,} name no source document: of those only the same "
                      "and nearly the same prompts were kept together, and other examples about "
                      "one document may stand on both sides")
+    if split.own_system:
+        one = "the one that they share" if split.systems == 1 else (
+            f"one that suits all: they have {split.systems:,}")
+        lines.append(f"{split.own_system:,} held-out questions have a system message of their own; "
+                     f"compare asks with ask.instruction, so set it to {one}")
     lines += [f"  {file}" for file in split.files]
     _echo([*lines, *_listed("Left out", split.skipped)])
 
@@ -111,6 +116,8 @@ def print_raft(report: RaftReport) -> None:
     _echo([f"{report.file}: {report.examples:,} examples with passages",
            _row("abstain", f"{report.abstaining:,}, their right passage left out"),
            _row("added", f"{report.added:,} right passages that the search had ranked too low"),
+           *([_row("uncited", f"{report.uncited:,} answers that a program reads (JSON, calls, "
+                              "queries): a citation would break them")] if report.uncited else []),
            *_listed("Left out", report.skipped), "", "Next",
            f"  phi3kit dataset check {report.file}",
            f"  phi3kit finetune --dataset {report.file} --passages 0"])
