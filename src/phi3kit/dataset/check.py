@@ -43,6 +43,8 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     kept, leaked = without_held_out(data.examples, held_out(data_questions), where=str(path))
     messages = chats(kept, settings.ask, seed=settings.finetune.seed)
     notes = _notes(settings, kept, data_questions, len(questions))
+    if data.unread:
+        notes.append(data.told_unread)
     seen = look(settings.model, settings.finetune)
     limit = min(settings.finetune.max_tokens, seen.context or settings.finetune.max_tokens)
     tokenizer = _tokenizer(settings)

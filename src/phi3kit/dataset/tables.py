@@ -120,9 +120,10 @@ def _skip(text: str, at: int, separator: str) -> int:
 
 def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     csv.field_size_limit(1 << 30)  # an answer may be longer than the module's 128 KiB
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    # "question, answer": a space behind a comma belongs to no name, and would hide a cell's quotes.
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
-        names = rows.fieldnames or ()
+        rows.fieldnames = names = [name.strip() for name in rows.fieldnames or ()]
     except csv.Error as error:
         raise DataError(f"its header is not valid CSV ({error})", where=f"{path}:1",
                         mend="Put quotes around whole names only, or around none") from error

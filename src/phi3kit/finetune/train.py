@@ -126,6 +126,8 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         run = team.first(opened)
         if run.complete and team.first(lambda: methods.is_saved(folder)):  # in the meantime
             return _reused(run, team, strict=strict)
+        if data.unread:
+            note(data.told_unread)
         return _train(settings, run, kept, failures, data.format, retriever, team, strict=strict)
 
 
