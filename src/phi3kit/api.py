@@ -140,7 +140,8 @@ def split_dataset(settings: Settings, out: str | Path, *, share: float = 0.8,
     from phi3kit.dataset.split import split
 
     path, _ = named_files(settings)
-    return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force)
+    return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force,
+                 instruction=settings.ask.instruction)
 
 
 def raft_dataset(settings: Settings, out: str | Path, *, without: float = 0.2,
@@ -209,7 +210,7 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
         gpus: how many such cards there are.
         examples: how many there will be, of `tokens_per_example`; None: those of
             `finetune.dataset`, if it is set.
-        price: of an hour of a card.
+        price: of an hour of a card; with `model.device: cpu` of the machine.
 
     Raises:
         ModelError: the model's shape is not known.

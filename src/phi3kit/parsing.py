@@ -21,6 +21,11 @@ def read_json(text: str) -> Any:
         value = json.loads(text)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        # Its line is the text's, which may be one of a file's: "line 1" would be another one.
+        if "\n" in text.rstrip("\n"):
+            raise
+        raise ValueError(f"{error.msg}: column {error.colno}") from error
     if "\\ud" in text.casefold():
         try:
             json.dumps(value, ensure_ascii=False).encode("utf-8")

@@ -136,8 +136,8 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """LoRA or QLoRA on the model above."""
 
     dataset: Annotated[str | None, Meta(description=(
-        "Training examples (JSON, JSONL or CSV): messages, prompt/completion, Alpaca or "
-        "ShareGPT; the format is detected."))] = None
+        "Training examples (JSON, JSONL or CSV): messages, prompt/completion, Alpaca, ShareGPT or "
+        "question/answer; the format is detected."))] = None
     qlora: Annotated[bool, Meta(description=(
         "Base in 4-bit NF4. On a GPU a quarter of the weights' memory and slower steps: use it "
         "when LoRA does not fit. On a CPU a model of up to about 1B is held dequantised as well, "

@@ -33,6 +33,8 @@ def test_report_reuse_and_json(run_cli: Run, tiny_phi3: Path, dataset: Path,
                  "train.jsonl:7: not valid JSON", "phi3kit ask --adapter runs/finetune-",
                  "phi3kit compare --adapter runs/finetune-"):
         assert line in done.stdout
+    # The default is another base, which this adapter does not fit.
+    assert done.stdout.count(f" --model {tiny_phi3}") == 2
     assert "Warning" not in done.stderr and "%|" not in done.stderr
     again = run_cli(*command, "--json")
     report = json.loads(again.stdout)

@@ -289,6 +289,15 @@ def test_a_dataset_that_cannot_be_read_is_one_line(run_cli: Any) -> None:
     assert done.stderr.count("\n") == 1 and "none.jsonl" in done.stderr
 
 
+def test_a_price_is_of_a_card_that_is_named_or_of_a_machine_without(run_cli: Any) -> None:
+    args = ("plan", "--method", "lora", "--examples", "100", "--price", "3", "--json")
+    unnamed = run_cli(*args)
+    assert unnamed.returncode == 2 and unnamed.stdout == ""
+    assert "--price" in unnamed.stderr and "--device cpu" in unnamed.stderr
+    time = json.loads(run_cli(*args, "--device", "cpu").stdout)["time"]
+    assert time["cost"]["expected"] == 3 * time["expected"]
+
+
 def test_an_unknown_card_is_one_line_with_the_nearest(run_cli: Any) -> None:
     done = run_cli("plan", "--gpu", "rtx 4900")
     assert done.returncode == 2

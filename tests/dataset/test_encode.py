@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from phi3kit.dataset import lengths
 from phi3kit.dataset.encode import IGNORED, encode
+from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError
 from phi3kit.models.chat import render, stop_token_ids
 from phi3kit.records import Message
@@ -140,6 +142,25 @@ def test_a_long_chat_loses_its_oldest_exchanges(phi: Any) -> None:
     last = encode(phi, [messages[0], *messages[5:]], stops(phi), 512)
     cut = encode(phi, messages, stops(phi), len(last.input_ids))
     assert (cut.input_ids, cut.labels) == (last.input_ids, last.labels)
+    assert (last.lost_answers, cut.lost_answers) == (0, 2)
+
+
+def test_answers_that_a_cut_takes_along_are_told(phi: Any) -> None:
+    """By example and in all, those of weight 0 not among them: nobody misses what was context."""
+    def turns(asked: str) -> list[Message]:
+        messages = chat(asked, "one", "second?", "two", "third?", "three")
+        messages[3]["weight"] = 0
+        return messages
+
+    chats = [turns("first? " * 80), turns("first?"), chat("alone? " * 80, "one")]
+    limit = len(encode(phi, chats[1], stops(phi), 512).input_ids)
+    examples = [Example(tuple(messages), line) for line, messages in enumerate(chats, start=1)]
+    measured = lengths.measure(phi, examples, chats, limit, where="t.jsonl")
+    sizes = lengths.summary(measured, limit, "tiny")
+    assert sizes is not None and (sizes.cut, sizes.lost_answers, sizes.losing_answers) == (2, 1, 1)
+    one, other = lengths.cuts(measured)
+    assert (one.line, one.answers, other.line, other.answers) == (1, 1, 3, 0)
+    assert one.lost + other.lost == sizes.lost and one.tokens - one.lost <= limit
 
 
 def test_an_answer_that_does_not_fit_is_refused(phi: Any) -> None:

@@ -60,6 +60,8 @@ def test_labels_and_sources_are_kept(tmp_path: Path) -> None:
 
 
 BAD = {
+    "label: false, so this answer is one that is not wanted": {
+        "prompt": "q", "completion": "a", "label": False},
     "completion: the answer is missing": {"prompt": "q", "completion": None},
     "assistant: empty answer": {"prompt": "q", "completion": "  "},
     "user: empty question": {"prompt": "", "completion": "a"},
@@ -91,6 +93,9 @@ def test_a_bad_example_is_named_by_line_and_the_others_go_on(tmp_path: Path, why
     ([QA[0], QA[0], QA[1]], "turn 2 is 'user', expected 'assistant'"),
     ([{"role": "tool", "content": "x"}, *QA], "turn 1 has the role 'tool'"),
     ([{"role": "user"}, QA[1]], "turn 1 has no text in 'content'"),
+    ([QA[0], {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}],
+     "turn 2 calls a tool"),
+    ([{"role": "user", "content": [{"type": "image_url"}]}, QA[1]], "turn 1 has no text"),
     (["q", "a"], "turn 1 is not an object"),
     ("q", "not a list of turns"),
     ([], "not a list of turns"),
@@ -131,6 +136,44 @@ def test_csv_with_long_quoted_cells_and_a_short_row(tmp_path: Path) -> None:
     assert read.failures[0].where == f"{path}:4"
 
 
+def test_columns_without_a_name_may_be_several(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"  # as a spreadsheet leaves them
+    path.write_text("question,answer,,\nq,a,,\n")
+    assert len(read_examples(path).examples) == 1
+
+
+def test_a_space_behind_the_commas_is_no_part_of_names_and_cells(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text('question , answer\nq, "a, b"\n')
+    assert [m["content"] for m in read_examples(path).examples[0].messages] == ["q", "a, b"]
+
+
+@pytest.mark.parametrize("record", [
+    {"messages": [{"role": "developer", "content": "s"}, *QA]},
+    {"system": "s", "messages": QA},
+    {"messages": [{"role": "system", "content": [{"type": "text", "text": "s"}]}, *QA]},
+    {"system": "s", "conversations": QA},
+    {"conversations": [{"from": "system", "value": "s"}, {"from": "human", "value": "q"},
+                       {"from": "gpt", "value": "a"}]},
+])
+def test_a_chat_is_read_however_its_writers_spell_it(tmp_path: Path, record: object) -> None:
+    read = read_examples(write(tmp_path / "d.jsonl", record))
+    assert list(read.examples[0].messages) == [{"role": "system", "content": "s"}, *QA]
+    assert read.unread == {}
+
+
+def test_fields_that_are_not_read_are_told(tmp_path: Path) -> None:
+    """What stands in them would be missed: a context, or what was thought before an answer."""
+    read = read_examples(write(
+        tmp_path / "d.jsonl", {"question": "q", "answer": "a", "context": "c", "id": 4},
+        {"question": "q", "answer": "a", "context": ""}, {"question": "q", "context": "c"}))
+    assert read.unread == {"context": 1}
+    assert read.told_unread == "fields that are not read, by examples: 'context' in 1"
+    thought = read_examples(write(tmp_path / "t.jsonl", {
+        "messages": [QA[0], {**QA[1], "reasoning": "r"}], "tools": [{"name": "t"}]}))
+    assert thought.unread == {"messages.reasoning": 1, "tools": 1}
+
+
 def test_csv_cells_may_hold_turns(tmp_path: Path) -> None:
     path = tmp_path / "d.csv"
     cell = json.dumps(QA).replace('"', '""')
@@ -163,6 +206,9 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
     ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
+    ("a.csv", "question,answer,answer\nq,a,b\n", ":1", "two of its columns are called 'answer'"),
+    ("a.jsonl", json.dumps({"prompt": "q", "chosen": "a", "rejected": "b"}), "",
+     "write what is in 'chosen' as completion"),
     ("a.jsonl", f"[{QA_JSON}]", "", "or the list alone into a .json file"),
     ("a.jsonl", '{"question": "a\\ud800b", "answer": "x"}', ":1", "surrogate"),
     ("a.json", '[{"question": "a\\ud800b", "answer": "x"}]', ":1", "surrogate"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from phi3kit.compare.questions import read_questions
 from phi3kit.dataset.examples import read_examples
 from phi3kit.dataset.split import choose, split
 from phi3kit.errors import DataError
+from phi3kit.records import DatasetSplit
+from phi3kit.report.terminal_dataset import print_split
 from phi3kit.shipped import shipped
 
 SAMPLE = shipped("data") / "train.jsonl"
@@ -60,3 +63,35 @@ def test_single_examples_are_split_evenly_in_each_stratum(strata: list[str], see
     for stratum, total in Counter(strata).items():
         taken = sum(strata[at] == stratum for at in train)
         assert abs(taken - 0.75 * total) <= 1.5
+
+
+def test_an_examples_own_system_message_stands_in_the_questions_and_is_told(
+        tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"messages": [
+        *([{"role": "system", "content": system}] if system else []),
+        {"role": "user", "content": f"What does part {name} weigh?"},
+        {"role": "assistant", "content": f"{len(name)} kg"}]}) + "\n"
+        for name, system in (("bolt", "Be brief."), ("rudder", "Be brief."), ("anchor chain", ""),
+                             ("mast", "Be kind."), ("wheelhouse", "Be kind."))))
+    for instruction, own in (("", {"Be brief.", "Be kind."}), ("Be brief.", {"Be kind."})):
+        report = split(path, tmp_path / "out", share=0.01, seed=0, force=True,
+                       instruction=instruction)
+        rows = [json.loads(line) for line
+                in (tmp_path / "out" / "questions.jsonl").read_text().splitlines()]
+        assert len(rows) == 4
+        others = [row["system"] for row in rows if row.get("system", instruction) != instruction]
+        assert report.own_system == len(others) and report.systems == len(set(others))
+        assert set(others) <= own and others
+    read_questions(tmp_path / "out" / "questions.jsonl")
+
+
+def test_what_to_do_about_system_messages_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    report = DatasetSplit(source="t.jsonl", train=8, held_out=2, groups=9, by_kind={},
+                          without_source=0, files=(), own_system=2, systems=1)
+    print_split(report)
+    assert "so set it to the one that they share" in capsys.readouterr().out
+    print_split(replace(report, systems=2))
+    assert "they have 2" in capsys.readouterr().out
+    print_split(replace(report, own_system=0, systems=0))
+    assert "system message" not in capsys.readouterr().out

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from phi3kit import settings
 from phi3kit.compare.questions import read_questions
@@ -14,10 +19,12 @@ from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.dataset.heldout import held_out, read_held_out, without_held_out
 from phi3kit.dataset.leakage import find_leaks
 from phi3kit.dataset.prompts import chats, with_passages
+from phi3kit.dataset.raft import raft
 from phi3kit.dataset.size import row_lengths
 from phi3kit.dataset.split import split, together
 from phi3kit.rag.prompt import build
 from phi3kit.records import DataDigest, LabelCounts, Lengths, Passage
+from phi3kit.report.terminal_dataset import print_raft
 
 ASK = settings.load({}).values.ask
 
@@ -107,8 +114,42 @@ def test_the_digest_says_what_is_not_as_it_should_be_and_no_more() -> None:
                       questions=3, leaks=(), labels=())
     assert digest_lines(fine) == ["7 examples of 9 to 40 tokens, median 20; the loss is on 25% "
                                   "of them"]
+    short = replace(sizes, cut=3, lost=90, lost_answers=4, losing_answers=2)
+    assert digest_lines(replace(fine, lengths=short)) == [
+        "7 examples of 9 to 40 tokens, median 20; the loss is on 25% of them; 3 are longer than 64 "
+        "and lose 90 tokens of their prompts, 2 of them 4 answers to train on too"]
     lopsided = DataDigest(examples=7, lengths=sizes, copies=1, near_copies=2, conflicts=0,
                           questions=3, leaks=(), labels=(LabelCounts("desk", {"A": 5, "B": 1}),))
     assert digest_lines(lopsided)[1:] == [
         "1 exact and 2 near copies; 0 have the prompt of another and a different answer",
         "2 labels of desk, the most frequent 5 times, the rarest 1"]
+
+
+def test_raft_leaves_an_answer_that_a_program_reads_as_it_is(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    """"[1]" behind JSON or a query would break it; a sentence is cited."""
+    said = ['{"crane": "north", "tonnes": 12}', "SELECT tonnes FROM cranes WHERE name = north",
+            "The north crane lifts 12 tonnes."]
+    path = tmp_path / "t.jsonl"
+    path.write_text("".join(json.dumps({"question": f"Which crane is number {n}?", "answer": text})
+                            + "\n" for n, text in enumerate(said)))
+    passage = Passage(id="c", text=" ".join(said), source="c.md", start=0, end=9)
+
+    class Finds:
+        def retrieve(self, asked: Sequence[str], k: int, least: float) -> list[Any]:
+            return [(passage,) for _ in asked]
+
+        rank = retrieve
+
+    monkeypatch.setattr("phi3kit.rag.retrieve.open_retriever", lambda values: Finds())
+    report = raft(settings.load({"finetune.dataset": str(path)}).values, tmp_path / "r.jsonl",
+                  without=0.0)
+    answers = [json.loads(line)["messages"][-1]["content"]
+               for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert answers == [*said[:2], "The north crane lifts 12 tonnes [1]."]
+    assert (report.examples, report.uncited) == (3, 2)
+    print_raft(report)
+    assert "2 answers that a program reads" in capsys.readouterr().out
+    print_raft(replace(report, uncited=0))
+    assert "uncited" not in capsys.readouterr().out

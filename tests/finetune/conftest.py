@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,15 @@ def configure(project: Path, facts: Path, learner: Path) -> Configure:
         return load(flags).values
 
     return make
+
+
+@pytest.fixture
+def one_core(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A training as on one core: a step is not computed side by side, nor a sum taken apart."""
+    import torch
+
+    cores = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # else training takes all that there are
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(cores)

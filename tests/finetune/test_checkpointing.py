@@ -70,6 +70,7 @@ def test_losses_and_adapter_are_the_same(
     assert all(float((before[k] - after[k]).abs().max()) <= 1e-6 for k in before)
 
 
+@pytest.mark.usefixtures("one_core")  # several would have a pass each
 @pytest.mark.parametrize(("checkpointing", "passes"), [(False, 1), (True, 2)])
 def test_each_layer_is_computed_again_in_the_backward_pass(
     configure: Configure, tmp_path: Path, checkpointing: bool, passes: int,

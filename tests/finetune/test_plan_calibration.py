@@ -16,6 +16,7 @@ from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.finetune.calibration import calibrate
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
+from phi3kit.plan.cards import shared_out
 from phi3kit.plan.gpus import find_gpu
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.passes import ON_CPU
@@ -139,8 +140,21 @@ def test_processes_share_the_time_and_with_sharding_the_frozen_layers(tiny_phi3:
         one, replace(one, processes=2), replace(one, processes=4, sharded=True)))
     assert two.planned_bytes == alone.planned_bytes
     assert two.planned_seconds == pytest.approx(alone.planned_seconds / 2)
-    # Of two layers: a quarter kept, and one gathered.
-    assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 1 / 2)
+    # Of two layers: a quarter kept, and both gathered.
+    assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 2 / 2)
+
+
+def test_a_checkpoint_of_shares_is_gathered_in_the_memory_of_a_cpu(tiny_phi3: Path) -> None:
+    shape = shape_of(str(tiny_phi3))
+    one = CalibrationRow(
+        run="r", model=str(tiny_phi3), method="full", rank=4, context=64, batch=2,
+        checkpointing=False, device="cpu", planned_bytes=0, peak_bytes=10**9, memory_error=0.0,
+        planned_seconds=None, seconds=1.0, time_error=None, tokens=1000, row=50, processes=2)
+    for device, gathered in (("cpu", 12 * shape.parameters), ("cuda", 0)):
+        row = replace(one, device=device)
+        alone, shared = (planned_anew(found, shape) for found in (row, replace(row, sharded=True)))
+        assert shared.planned_bytes == (
+            alone.planned_bytes - shared_out(shape, "full", 2) + gathered)
 
 
 def test_the_kept_rows_hold_what_the_plan_says_now() -> None:

@@ -64,3 +64,21 @@ def test_who_leads_is_told_by_the_launch(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("RANK", "one")
     with pytest.raises(RunError, match="no numbers"):
         launched()
+
+
+def test_all_begin_with_the_adapter_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PiSSA's and LoftQ's starts hang on the processor's rounding, by whole signs."""
+    import torch
+
+    leader = [torch.tensor([[1.0, 2.0]]), torch.tensor([3.0])]
+    mine = [torch.nn.Parameter(-leader[0]), torch.nn.Parameter(torch.tensor([9.0]), False),
+            torch.nn.Parameter(leader[1] + 0.5)]
+
+    def broadcast(flat: torch.Tensor, src: int) -> None:
+        assert src == 0
+        flat.copy_(torch.cat([tensor.reshape(-1) for tensor in leader]))
+
+    monkeypatch.setattr(torch.distributed, "broadcast", broadcast)
+    Processes(1, 2).begin_alike(mine)
+    assert [p.tolist() for p in mine] == [[[1.0, 2.0]], [9.0], [3.0]]
+    Processes(0, 1).begin_alike([])  # alone there is nobody to tell

@@ -172,9 +172,12 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
     run = written[0].parent
     saved = checkpoints.newest(run)
     assert saved is not None
-    assert int(saved.name.rpartition("-")[2]) == len(metrics.read(run))
+    step = len(metrics.read(run))
+    assert int(saved.name.rpartition("-")[2]) == step
+    assert f"step {step:,} is saved in runs/{run.name}: the same command goes on" in rest
 
 
+@pytest.mark.usefixtures("one_core")  # the sixth pass is the sixth step
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
     configure: Configure, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

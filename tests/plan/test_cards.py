@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from phi3kit.plan.cards import CONTEXT_BYTES, FRAGMENTATION, gathered, gpus_needed
+from phi3kit.plan.cards import CONTEXT_BYTES, FRAGMENTATION, gathered, gathered_whole, gpus_needed
 from phi3kit.plan.memory import METHODS, plan_memory
 from phi3kit.plan.shapes import shape_of
 
-SHARDED = ("weights", "adapter", "gradients", "optimizer")
+
+def room_of(card: float, parts: Mapping[str, int]) -> float:
+    """Bytes beside the driver, activations and copies."""
+    return (card * 1e9 / (1 + FRAGMENTATION["expected"]) - CONTEXT_BYTES["expected"]
+            - parts["activations"] - parts["copies"])
 
 
 def test_cards_by_hand() -> None:
-    """LoRA of 70B on 24 GB: the states over what a card has left for its share of them."""
+    """LoRA of 70B on 24 GB: the layers over what a card has left for its share of them."""
     shape = shape_of("70B")
     parts = plan_memory(shape, "lora", checkpointing=True).parts
-    layer = 2 * shape.linear / shape.layers
-    room = 24e9 / (1 + FRAGMENTATION["expected"]) - CONTEXT_BYTES["expected"]
-    room -= parts["activations"] + parts["copies"] + layer
-    by_hand = math.ceil(sum(parts[name] for name in SHARDED) / room)
+    layers = 2 * shape.linear
+    whole = sum(parts[name] for name in ("weights", "adapter", "gradients", "optimizer")) - layers
+    room = room_of(24, parts) - whole - 2 * layers / shape.layers
+    by_hand = math.ceil(layers / room)
     assert gpus_needed(shape, "lora", parts, 24) == by_hand > 1
+
+
+@pytest.mark.parametrize("card", [40, 80])
+def test_cards_by_hand_where_all_weights_train(card: int) -> None:
+    """What is gathered is no share: the least that sharding needs would be a layer alone."""
+    shape = shape_of("70B")
+    parts = plan_memory(shape, "full", checkpointing=True).parts
+    room = room_of(card, {**parts, "copies": gathered_whole(shape)})
+    assert gpus_needed(shape, "full", parts, card) == math.ceil(16 * shape.parameters / room)
+    assert gpus_needed(shape, "full", parts, 24) is None  # embeddings and output layer fill it
 
 
 def test_activations_are_not_sharded() -> None:
@@ -47,7 +62,7 @@ def test_one_card_suffices_exactly_when_it_fits(method: Any) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("card", [24, 48, 80])
 def test_so_many_cards_hold_it_as_the_table_says(method: Any, card: int) -> None:
-    shape = shape_of("70B")
+    shape = shape_of("20B" if method == "full" else "70B")
     count = plan_memory(shape, method, checkpointing=True).gpus[str(card)]
     assert count is not None
 
@@ -75,7 +90,7 @@ def test_where_no_number_of_cards_holds_it_the_change_is_named_that_helps() -> N
 
 @pytest.mark.parametrize("method", METHODS)
 def test_larger_cards_are_fewer_and_worse_assumptions_take_more(method: Any) -> None:
-    plan = plan_memory(shape_of("70B"), method, checkpointing=True)
+    plan = plan_memory(shape_of("20B" if method == "full" else "70B"), method, checkpointing=True)
     counts = [count for count in plan.gpus.values() if count is not None]
     assert len(counts) == len(plan.gpus)
     assert counts == sorted(counts, reverse=True)

@@ -11,7 +11,7 @@ import pytest
 
 from phi3kit.errors import SettingsError
 from phi3kit.plan import time
-from phi3kit.plan.gpus import GPUS, find_gpu, of_memory
+from phi3kit.plan.gpus import BOARDS, GPUS, find_gpu, of_memory
 from phi3kit.plan.memory import METHODS
 from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.time import (
@@ -236,6 +236,31 @@ def test_cards_are_found_however_they_are_spelled(name: str) -> None:
     ("H200 141", 141), ("RTX 3060 12GB", 12), ("Tesla T4", 16), ("RTX A6000", 48), ("l40s", 48)])
 def test_memory_may_stand_in_the_name(name: str, memory: int) -> None:
     assert find_gpu(name).memory_gb == memory
+
+
+@pytest.mark.parametrize(("name", "card"), [
+    ("NVIDIA A100-PCIE-40GB", "A100 PCIe 40GB"), ("NVIDIA A100 80GB PCIe", "A100 PCIe"),
+    ("NVIDIA A100-SXM4-40GB", "A100 40GB"), ("NVIDIA A100-SXM4-80GB", "A100"),
+    ("NVIDIA H100 PCIe", "H100 PCIe"), ("NVIDIA H100 NVL", "H100 NVL"),
+    ("NVIDIA H100 80GB HBM3", "H100"), ("NVIDIA H200", "H200"), ("NVIDIA H200 NVL", "H200 NVL"),
+    ("NVIDIA L40S", "L40S"), ("NVIDIA L4", "L4"), ("NVIDIA A10", "A10"), ("Tesla T4", "T4"),
+    ("Tesla V100-SXM2-16GB", "V100 16GB"), ("Tesla V100-SXM2-32GB", "V100"),
+    ("Tesla V100-PCIE-16GB", "V100 PCIe 16GB"), ("Tesla V100-PCIE-32GB", "V100 PCIe"),
+    ("NVIDIA RTX A6000", "A6000"), ("NVIDIA GeForce RTX 4060 Ti", "RTX 4060 Ti")])
+def test_cards_are_found_by_what_their_driver_calls_them(name: str, card: str) -> None:
+    assert find_gpu(name).name == card
+
+
+def test_a_laptops_card_is_not_taken_for_the_desktops() -> None:
+    with pytest.raises(SettingsError):
+        find_gpu("NVIDIA GeForce RTX 4090 Laptop GPU")
+
+
+def test_another_board_of_a_card_changes_nothing_of_what_its_memory_stands_for() -> None:
+    for board in BOARDS:
+        assert find_gpu(board.name) is board
+        assert board not in of_memory(board.memory_gb)
+    assert {gpu.name for gpu in of_memory(80)} == {"A100", "H100"}
 
 
 @pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)

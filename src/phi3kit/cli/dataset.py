@@ -86,7 +86,8 @@ def split(
     from phi3kit.dataset.split import split as cut
 
     path, _ = named_files(resolved.values)
-    report = cut(path, out, share=share, seed=resolved.values.finetune.seed, force=force)
+    report = cut(path, out, share=share, seed=resolved.values.finetune.seed, force=force,
+                 instruction=resolved.values.ask.instruction)
     if as_json:
         _print_json(report)
     else:

@@ -107,7 +107,8 @@ def finetune(
         return
     from phi3kit.report.terminal_train import print_train
 
-    print_train(report)
+    named = resolved.sources["model.name"] == "flag"
+    print_train(report, base=resolved.values.model.name if named else "")
 
 
 def _ahead(resolved: Resolved, *, json: bool) -> int:

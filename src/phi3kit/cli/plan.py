@@ -59,7 +59,8 @@ def plan(
         help="Passes over the examples. Default: finetune.epochs.")] = None,
     price: Annotated[float | None, typer.Option(
         min=0.0, metavar="PER_HOUR",
-        help="What an hour of a card costs: adds what the training does.")] = None,
+        help="What an hour of the card costs (with --device cpu: of the machine): adds what the "
+             "training does.")] = None,
     context: Annotated[int | None, typer.Option(
         min=16, help="Tokens per row. Default: finetune.max_tokens.")] = None,
     batch: Annotated[int | None, typer.Option(

@@ -43,6 +43,8 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
     kept, leaked = without_held_out(data.examples, held_out(data_questions), where=str(path))
     messages = chats(kept, settings.ask, seed=settings.finetune.seed)
     notes = _notes(settings, kept, data_questions, len(questions))
+    if data.unread:
+        notes.append(data.told_unread)
     seen = look(settings.model, settings.finetune)
     limit = min(settings.finetune.max_tokens, seen.context or settings.finetune.max_tokens)
     tokenizer = _tokenizer(settings)
@@ -66,7 +68,7 @@ def check(settings: Settings, *, base: bool = False) -> DatasetCheck:
         known=_known(settings, trained) if base else None, notes=tuple(notes),
         control=() if tokenizer is None else tuple(
             kept[at].line for at in lengths.with_control_tokens(tokenizer, messages)),
-        preflight=seen)
+        preflight=seen, cuts=lengths.cuts(measured))
 
 
 def named_files(settings: Settings) -> tuple[Path, Path | None]:

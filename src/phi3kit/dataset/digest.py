@@ -51,6 +51,8 @@ def digest_lines(found: DataDigest) -> list[str]:
     sizes = found.lengths
     cut = (f"; {sizes.cut:,} are longer than {sizes.limit:,} and lose {sizes.lost:,} tokens of "
            "their prompts" if sizes.cut else "")
+    if sizes.lost_answers:
+        cut += f", {sizes.losing_answers:,} of them {sizes.lost_answers:,} answers to train on too"
     lines = [f"{found.examples:,} examples of {sizes.least:,} to {sizes.most:,} tokens, "
              f"median {sizes.median:,.0f}; the loss is on {sizes.trained:.0%} of them{cut}"]
     if found.copies or found.near_copies or found.conflicts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,11 +25,13 @@ class Encoded:
         labels: the same ids where the token is trained (each answer and the token that ends
             its turn, but for answers of weight 0), `IGNORED` elsewhere.
         cut: whether the start of the prompt had to go.
+        lost_answers: answers to train on that went with it, in the oldest exchanges.
     """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
     cut: bool = False
+    lost_answers: int = 0
 
     @property
     def trained(self) -> int:
@@ -42,7 +44,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
     """Tokens and labels of a chat, at most `max_tokens` long.
 
     What is too long loses the start of its prompt: the oldest exchanges first, then the start
-    of the question. The answer is never cut.
+    of the question. The last answer is never cut.
 
     Args:
         stop_ids: the ids that end an answer, as `models.chat.stop_token_ids` gives them.
@@ -67,7 +69,12 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
             raise DataError(f"the answers of weight 1 do not fit into {max_tokens} tokens with "
                             "what follows them", mend="Raise finetune.max_tokens")
         if len(encoded.input_ids) <= max_tokens:
-            return Encoded(encoded.input_ids, encoded.labels, cut=True)
+            return replace(encoded, cut=True,
+                           lost_answers=_taught(messages) - _taught(shorter))
+
+
+def _taught(messages: Sequence[Message]) -> int:
+    return sum(m["role"] == "assistant" and is_trained(m) for m in messages)
 
 
 def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]) -> Encoded:

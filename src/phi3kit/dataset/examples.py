@@ -7,18 +7,19 @@ is reported by line and field, and the others go on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from phi3kit.dataset.formats import FORMATS, KNOWN, BadExample, Turns, detect, unread
 from phi3kit.dataset.tables import Record, read_records
 from phi3kit.errors import DataError
 from phi3kit.files import sha256_file
 from phi3kit.rag.prompt import question_in
 from phi3kit.records import Failure, Message
 
-Turns = list[Message]
+_NAMED = 8  # fields that a note names
 
 
 @dataclass(frozen=True)
@@ -66,16 +67,26 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """What a file holds: its format, the usable examples and the others, its SHA-256."""
+    """What a file holds: its format, the usable examples and the others, its SHA-256.
+
+    Attributes:
+        unread: fields that hold something and are no part of the format, with the number of
+            usable examples that have them; those of turns as "messages.reasoning".
+    """
 
     format: str
     examples: tuple[Example, ...]
     failures: tuple[Failure, ...]
     sha256: str
+    unread: Mapping[str, int] = field(default_factory=dict)
 
-
-class _Bad(Exception):
-    """Why one example cannot be used: the field, what is wrong, how to mend it."""
+    @property
+    def told_unread(self) -> str:
+        """`unread` in words; "" where all is read."""
+        named = [f"'{name}' in {count:,}" for name, count in self.unread.items()]
+        more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
+        return (f"fields that are not read, by examples: {', '.join(named[:_NAMED])}{more}"
+                if named else "")
 
 
 def read_examples(path: Path) -> Examples:
@@ -86,33 +97,36 @@ def read_examples(path: Path) -> Examples:
             examples, or holds none in a known format.
     """
     records, failures = read_records(path)
-    formats = [_detect(r.value) for r in records]
+    formats = [detect(r.value) for r in records]
     counted = Counter(name for name in formats if name)
     if not counted:
         if failures and not any(isinstance(r.value, Mapping) for r in records):
             raise DataError(f"no usable example; the first: {failures[0].why}",
                             where=failures[0].where)
         raise DataError(_unknown(records), where=str(path),
-                        mend=_inside(records) or _KNOWN)
+                        mend=_inside(records) or KNOWN)
     chosen = counted.most_common(1)[0][0]
     examples: list[Example] = []
+    others: Counter[str] = Counter()
     for record, name in zip(records, formats, strict=True):
         where = f"{path}:{record.line}"
         if not isinstance(record.value, Mapping):
             failures.append(Failure(where, "not an object. Write one {…} per example"))
         elif name is None:
             failures.append(Failure(where, f"no {chosen} example (its fields: "
-                                           f"{', '.join(map(str, record.value))}). {_KNOWN}"))
+                                           f"{', '.join(map(str, record.value))}). {KNOWN}"))
         elif name != chosen:
             failures.append(Failure(where, f"a {name} example in a {chosen} file. Put it into "
                                            "a file of its own"))
         else:
             try:
                 examples.append(_example(record, chosen))
-            except _Bad as error:
+                others.update(set(unread(record.value, chosen)))
+            except BadExample as error:
                 failures.append(Failure(where, str(error)))
     failures.sort(key=lambda f: int(f.where.rpartition(":")[2]))
-    return Examples(chosen, tuple(examples), tuple(failures), sha256_file(path))
+    return Examples(chosen, tuple(examples), tuple(failures), sha256_file(path),
+                    dict(sorted(others.items())))
 
 
 def _unknown(records: Sequence[Record]) -> str:
@@ -124,7 +138,11 @@ def _unknown(records: Sequence[Record]) -> str:
 
 
 def _inside(records: Sequence[Record]) -> str | None:
-    """What to do with a file that is one list in one line, or one object around the list."""
+    """What to do with preferences, one list in one line, or one object around the list."""
+    if records and isinstance(records[0].value, Mapping) and (
+            {"chosen", "rejected"} <= records[0].value.keys()):
+        return ("These are preferences, which are not trained on: write what is in 'chosen' as "
+                "completion beside its prompt, or as messages, and leave 'rejected' out")
     if len(records) == 1 and isinstance(records[0].value, list):
         return "Write one {…} per line, or the list alone into a .json file"
     if len(records) == 1 and isinstance(records[0].value, Mapping):
@@ -135,12 +153,12 @@ def _inside(records: Sequence[Record]) -> str | None:
 
 
 def _example(record: Record, name: str) -> Example:
-    turns = _FORMATS[name].turns(record.value)
+    turns = FORMATS[name].turns(record.value)
     _check(turns)
     sources = _sources(record.value)
     kind = record.value.get("kind") or ""
     if not isinstance(kind, str):
-        raise _Bad("kind: not a text. Write a label")
+        raise BadExample("kind: not a text. Write a label")
     return Example(tuple(turns), record.line, tuple(sources), kind)
 
 
@@ -150,7 +168,7 @@ def _sources(value: Mapping[str, Any]) -> Sequence[str]:
     if isinstance(sources, str):
         sources = [part.strip() for part in sources.split(";") if part.strip()]
     if not isinstance(sources, (list, tuple)) or not all(isinstance(s, str) for s in sources):
-        raise _Bad("source_ids: not a list of texts. Write [\"handbook.md\"]")
+        raise BadExample("source_ids: not a list of texts. Write [\"handbook.md\"]")
     if sources:
         return sources
     source, metadata = value.get("source"), value.get("metadata")
@@ -171,133 +189,17 @@ def _check(turns: Turns) -> None:
     """Refuse what no chat template takes or what would teach nothing."""
     chat = turns[1:] if turns and turns[0]["role"] == "system" else turns
     if not chat:
-        raise _Bad("messages: no user turn. Add the question and its answer")
+        raise BadExample("messages: no user turn. Add the question and its answer")
     for index, turn in enumerate(chat):
         wanted = "assistant" if index % 2 else "user"
         if turn["role"] != wanted:
-            raise _Bad(f"messages: turn {index + 1} is '{turn['role']}', expected '{wanted}'. "
-                       "Let user and assistant alternate, the user first")
+            raise BadExample(f"messages: turn {index + 1} is '{turn['role']}', expected "
+                             f"'{wanted}'. Let user and assistant alternate, the user first")
         if not turn["content"].strip():
             what = "answer" if wanted == "assistant" else "question"
-            raise _Bad(f"{wanted}: empty {what}. Fill it in or remove the example")
+            raise BadExample(f"{wanted}: empty {what}. Fill it in or remove the example")
     if len(chat) > 1 and not any(is_trained(turn) for turn in chat[1::2]):
-        raise _Bad("weight: every answer has the weight 0. Give one the weight 1, or remove the "
-                   "example")
+        raise BadExample("weight: every answer has the weight 0. Give one the weight 1, or remove "
+                         "the example")
     if len(chat) % 2:
-        raise _Bad("assistant: the answer is missing. End with the assistant's turn")
-
-
-# --- formats --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Format:
-    needs: frozenset[str]
-    turns: Callable[[Mapping[str, Any]], Turns]
-
-
-def _detect(value: Any) -> str | None:
-    if not isinstance(value, Mapping):
-        return None
-    return next((name for name, form in _FORMATS.items() if form.needs <= value.keys()), None)
-
-
-def _text(value: Mapping[str, Any], field: str, *, what: str) -> str:
-    text = value.get(field)
-    if text is None:
-        raise _Bad(f"{field}: {what} is missing. Fill it in or remove the example")
-    if not isinstance(text, str):
-        raise _Bad(f"{field}: not a text. Put it into quotes")
-    return text
-
-
-def _messages(value: Mapping[str, Any]) -> Turns:
-    return _chat(value["messages"], "messages", "role", "content", _ROLES)
-
-
-def _sharegpt(value: Mapping[str, Any]) -> Turns:
-    turns = _chat(value["conversations"], "conversations", "from", "value", _SHAREGPT_ROLES)
-    return _with_system(value, turns)
-
-
-def _prompt_completion(value: Mapping[str, Any]) -> Turns:
-    # Either side may be a text or a list of messages (TRL's conversational form).
-    prompt, completion = value["prompt"], value["completion"]
-    if isinstance(prompt, list) or isinstance(completion, list):
-        if not (isinstance(prompt, list) and isinstance(completion, list)):
-            raise _Bad("completion: one of prompt and completion is a list, the other is not. "
-                       "Make both lists of messages or both texts")
-        given = _chat(prompt, "prompt", "role", "content", _ROLES)
-        for turn in given:  # TRL's loss is on the completion: what stands before it is context
-            if turn["role"] == "assistant":
-                turn.setdefault("weight", 0)
-        return [*given, *_chat(completion, "completion", "role", "content", _ROLES)]
-    return _pair(_text(value, "prompt", what="the prompt"),
-                 _text(value, "completion", what="the answer"))
-
-
-def _alpaca(value: Mapping[str, Any]) -> Turns:
-    asked = _text(value, "instruction", what="the instruction")
-    more = value.get("input")
-    if more is not None and not isinstance(more, str):
-        raise _Bad("input: not a text. Put it into quotes")
-    if more and more.strip():
-        asked = f"{asked}\n\n{more}"
-    return _with_system(value, _pair(asked, _text(value, "output", what="the answer")))
-
-
-def _question_answer(value: Mapping[str, Any]) -> Turns:
-    return _pair(_text(value, "question", what="the question"),
-                 _text(value, "answer", what="the answer"))
-
-
-def _pair(asked: str, answer: str) -> Turns:
-    return [{"role": "user", "content": asked}, {"role": "assistant", "content": answer}]
-
-
-def _with_system(value: Mapping[str, Any], turns: Turns) -> Turns:
-    system = value.get("system")
-    if not system or (turns and turns[0]["role"] == "system"):
-        return turns
-    return [{"role": "system", "content": _text(value, "system", what="it")}, *turns]
-
-
-def _chat(items: Any, field: str, role: str, content: str, roles: Mapping[str, str]) -> Turns:
-    if not isinstance(items, list) or not items:
-        raise _Bad(f"{field}: not a list of turns. Write [{{\"{role}\": …, \"{content}\": …}}]")
-    turns: Turns = []
-    for number, item in enumerate(items, start=1):
-        if not isinstance(item, Mapping):
-            raise _Bad(f"{field}: turn {number} is not an object. "
-                       f"Write {{\"{role}\": …, \"{content}\": …}}")
-        said = item.get(role)
-        if not isinstance(said, str) or said.lower() not in roles:
-            raise _Bad(f"{field}: turn {number} has the {role} {said!r}. "
-                       f"Use one of: {', '.join(roles)}")
-        text = item.get(content)
-        if not isinstance(text, str):
-            raise _Bad(f"{field}: turn {number} has no text in '{content}'. Fill it in")
-        turn: Message = {"role": roles[said.lower()], "content": text}
-        # OpenAI's chat format: an answer of weight 0 is context, and not to be learned.
-        if turn["role"] == "assistant" and item.get("weight") is not None:
-            if item["weight"] not in (0, 1):
-                raise _Bad(f"{field}: turn {number} has the weight {item['weight']!r}. Use 0 or 1")
-            turn["weight"] = int(item["weight"])
-        turns.append(turn)
-    return turns
-
-
-_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
-_SHAREGPT_ROLES = {"system": "system", "human": "user", "user": "user",
-                   "gpt": "assistant", "assistant": "assistant"}
-
-# The first that fits an example's fields names its format.
-_FORMATS = {
-    "messages": _Format(frozenset({"messages"}), _messages),
-    "ShareGPT": _Format(frozenset({"conversations"}), _sharegpt),
-    "prompt/completion": _Format(frozenset({"prompt", "completion"}), _prompt_completion),
-    "Alpaca": _Format(frozenset({"instruction", "output"}), _alpaca),
-    "question/answer": _Format(frozenset({"question", "answer"}), _question_answer),
-}
-_KNOWN = ("Use messages; prompt and completion; instruction, input and output; conversations; "
-          "or question and answer")
+        raise BadExample("assistant: the answer is missing. End with the assistant's turn")

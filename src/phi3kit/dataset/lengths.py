@@ -13,7 +13,7 @@ from phi3kit.dataset.encode import IGNORED, Encoded, encode
 from phi3kit.dataset.examples import Example
 from phi3kit.errors import DataError
 from phi3kit.models.chat import neutralise, render, stop_token_ids
-from phi3kit.records import Failure, Lengths, MaskPicture, Message, Span
+from phi3kit.records import Cut, Failure, Lengths, MaskPicture, Message, Span
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,15 @@ def figures(rows: Sequence[tuple[int, Encoded]], limit: int, model: str) -> Leng
         least=lengths[0], median=median(lengths), p95=percentile(lengths, 0.95),
         most=lengths[-1], limit=limit, cut=len(cut),
         lost=sum(whole - left for whole, left in cut),
+        lost_answers=sum(row.lost_answers for _, row in rows),
+        losing_answers=sum(row.lost_answers > 0 for _, row in rows),
         trained=sum(row.trained for _, row in rows) / tokens, model=model)
+
+
+def cuts(measured: Measured) -> tuple[Cut, ...]:
+    """Each example that is cut, with what it loses, by line."""
+    return tuple(Cut(line, whole, whole - len(row.input_ids), row.lost_answers)
+                 for line, whole, row in measured.rows if row.cut)
 
 
 def percentile(ordered: Sequence[int], share: float) -> float:

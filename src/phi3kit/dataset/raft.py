@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING
 from phi3kit.dataset.balance import labels
 from phi3kit.dataset.check import named_files
 from phi3kit.dataset.examples import Example, read_examples
+from phi3kit.dataset.forms import Form, parse, read_forms
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.lines import as_record, json_lines
+from phi3kit.dataset.pairs import Pair, as_pair
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError
 from phi3kit.files import write_named
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 _QUERIES = 64  # questions that are embedded at once
 # Passages among which the right one and the distractors are looked for.
 _DEPTH = 30
+# Forms of answers that "[2]" at their end would break.
+_READ_BY_PROGRAMS = frozenset({"JSON", "call", "query"})
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ def raft(settings: Settings, out: Path, *, without: float, force: bool = False) 
     Where the passage that holds the answer ranks lower, it takes the last place. For `without`
     of the examples every passage that holds the answer is left out, the next ones take their
     places, and the answer becomes "I do not know."; not where it is a label, for that is decided
-    from the request and no passage's absence takes it away. The same settings, examples and
+    from the request and no passage's absence takes it away. An answer that a program reads (JSON, a
+    call, a query) stays as it is, without a citation. The same settings, examples and
     collection give the same file.
 
     Args:
@@ -92,14 +97,24 @@ def raft(settings: Settings, out: Path, *, without: float, force: bool = False) 
     able = [at for at, item in enumerate(found)
             if item.number is not None and item.others and not label[at]]
     silent = set(random.Random(settings.finetune.seed).sample(able, round(without * len(able))))
+    program = [form.name in _READ_BY_PROGRAMS or parse(pair.answer) is not None
+               for pair, form in _forms([item.example for item in found])]
     records = [_record(_left_out(item, settings.ask.passages) if at in silent else item,
-                       settings.ask.instruction) for at, item in enumerate(found)]
+                       settings.ask.instruction, cite=not program[at])
+               for at, item in enumerate(found)]
     write_named(out, json_lines(records), mend="Name another file with --out")
     failures.sort(key=lambda f: int(f.where.rpartition(":")[2]))
     return RaftReport(
         file=str(out), examples=len(records), abstaining=len(silent),
         added=sum(item.added for at, item in enumerate(found) if at not in silent),
+        uncited=sum(program[at] and item.number is not None for at, item in enumerate(found)
+                    if at not in silent),
         skipped=tuple(failures))
+
+
+def _forms(examples: Sequence[Example]) -> Sequence[tuple[Pair, Form]]:
+    forms = read_forms([as_pair(example) for example in examples])
+    return list(zip(forms.pairs, forms.of, strict=True))
 
 
 def _look_up(retriever: Retriever, settings: Settings, examples: Sequence[Example],
@@ -167,12 +182,12 @@ def _left_out(item: _Found, k: int) -> _Found:
     return _Found(replace(item.example, messages=messages), item.others[:k], None)
 
 
-def _record(item: _Found, instruction: str) -> dict[str, object]:
+def _record(item: _Found, instruction: str, *, cite: bool) -> dict[str, object]:
     example = item.example
     system = instruction if example.system is None else example.system
     turns = prompt.build(example.question or "", item.shown, instruction=system)
     answer = example.messages[-1]["content"]
-    if item.number is not None:
+    if item.number is not None and cite:
         answer = cited(answer, item.number)
     said: Message = {"role": "assistant", "content": answer}
     chunk = None if item.number is None else item.shown[item.number - 1].id

@@ -26,20 +26,23 @@ CHATS = "heldout.jsonl"
 _MEND = "Name another folder with --out"
 
 
-def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False) -> DatasetSplit:
+def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False,
+          instruction: str = "") -> DatasetSplit:
     """Write `train.jsonl` and the held-out examples into the folder `out`.
 
     What would give an answer away stays on one side: examples of one source document
     (`source_ids`, `source` or `metadata`), with one prompt, or with nearly the same prompt.
     An example without a source goes by its prompt alone. Held-out examples with a single
     question become `questions.jsonl`, which `compare` reads, without the passages and citations
-    that they may have; the others, chats of several turns, `heldout.jsonl`. `train.jsonl` is
-    written last: where it stands, the split is whole.
+    that they may have; a system message of their own stands beside them, though `compare` asks all
+    with `ask.instruction`. The others, chats of several turns, become `heldout.jsonl`.
+    `train.jsonl` is written last: where it stands, the split is whole.
 
     Args:
         share: of the examples to train on, above 0 and below 1; met as nearly as whole groups
             allow, in each kind and label.
         force: replace the files of an earlier split.
+        instruction: that `compare` will ask with; other system messages are counted.
 
     Raises:
         DataError: the file cannot be read, its examples all belong together, or a file is
@@ -66,12 +69,15 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
     write_named(out / TRAIN, json_lines(as_record(examples[at]) for at in sorted(train)),
                 mend=_MEND)
     by_kind = Counter(strata)
+    asked = [examples[at] for at in held if examples[at].question is not None]
+    systems = [e.system for e in asked if e.system is not None and e.system != instruction]
     return DatasetSplit(
         source=str(path), train=len(train), held_out=len(held), groups=len(groups),
         by_kind={kind: (n := sum(strata[at] == kind for at in train), by_kind[kind] - n)
                  for kind in sorted(by_kind)},
         without_source=sum(not example.source_ids for example in examples),
-        files=(str(out / TRAIN), *map(str, written)), skipped=read.failures)
+        files=(str(out / TRAIN), *map(str, written)), skipped=read.failures,
+        own_system=len(systems), systems=len(set(systems)))
 
 
 def together(examples: Sequence[Example]) -> list[list[int]]:
@@ -175,6 +181,7 @@ def _question(example: Example) -> dict[str, Any]:
         answer = check(answer, ()).text
     answerable = not is_abstention(answer)
     # The line in the original file: the same whatever else is held out.
-    return {"id": f"line-{example.line}", "question": asked,
-            "answers": [answer] if answerable else [], "source_ids": list(example.source_ids),
-            "answerable": answerable, "kind": example.kind}
+    record = {"id": f"line-{example.line}", "question": asked,
+              "answers": [answer] if answerable else [], "source_ids": list(example.source_ids),
+              "answerable": answerable, "kind": example.kind}
+    return record if example.system is None else {**record, "system": example.system}

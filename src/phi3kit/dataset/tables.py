@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
 
     Raises:
         DataError: missing, not UTF-8, another suffix, or broken beyond one line; a CSV file
-            with semicolons or tabs, or whose header is broken.
+            with semicolons or tabs, or whose header is broken or names a column twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -119,9 +120,10 @@ def _skip(text: str, at: int, separator: str) -> int:
 
 def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     csv.field_size_limit(1 << 30)  # an answer may be longer than the module's 128 KiB
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    # "question, answer": a space behind a comma belongs to no name, and would hide a cell's quotes.
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     try:
-        names = rows.fieldnames or ()
+        rows.fieldnames = names = [name.strip() for name in rows.fieldnames or ()]
     except csv.Error as error:
         raise DataError(f"its header is not valid CSV ({error})", where=f"{path}:1",
                         mend="Put quotes around whole names only, or around none") from error
@@ -129,6 +131,10 @@ def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     if len(names) == 1 and (other := next(filter(header.count, ";\t"), "")):
         raise DataError(f"its fields are separated by {'tabs' if other != ';' else 'semicolons'}, "
                         "not by commas", where=f"{path}:1", mend="Save it with commas")
+    twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
+    if twice is not None:  # a record holds one of each name: the other's cells would be gone
+        raise DataError(f"two of its columns are called '{twice}'", where=f"{path}:1",
+                        mend="Give each a name of its own, or remove one")
     records: list[Record] = []
     failures: list[Failure] = []
     while True:

@@ -35,13 +35,13 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         gpus: how many such cards there are.
         examples: how many there will be, of `tokens_per_example`; stands in for the dataset.
         hours: whether `finetune.dataset` is counted even if neither card nor price ask for it.
-        price: of an hour of a card.
+        price: of an hour of a card; of the machine, where the plan is for a process.
         batch: rows per forward pass, in place of those of `finetune`.
 
     Raises:
         ModelError: the model's shape is not known.
-        SettingsError: no such card; a card for a CPU's plan; several cards, and none named; more
-            cards than a batch has rows.
+        SettingsError: no such card; a card for a CPU's plan; several cards or a price, and no
+            card named; more cards than a batch has rows.
         DataError: the dataset cannot be counted.
     """
     place: Place = "cpu" if values.model.device == "cpu" else "gpu"
@@ -51,6 +51,11 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
     if gpus > 1 and gpu is None and (gpu_memory is None or place == "cpu"):
         raise SettingsError(f"{gpus} cards, and it is not said which", where="--gpus",
                             mend="Name the card with --gpu or its memory with --gpu-memory")
+    if price is not None and place == "gpu" and gpu is None and gpu_memory is None:
+        raise SettingsError("the price of a card's hour, and hours on two CPU cores, for no card "
+                            "is named", where="--price",
+                            mend="Name the card with --gpu or its memory with --gpu-memory; where "
+                                 "a CPU trains, say --device cpu")
     shape = shape_of(values.model.name, values.model.revision)
     own = values.finetune
     cards: tuple[Gpu, ...] = ()

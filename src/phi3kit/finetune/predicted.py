@@ -14,7 +14,7 @@ from phi3kit.finetune.batches import micro_batches, padded_width
 from phi3kit.finetune.lanes import MOST_LANES
 from phi3kit.finetune.packing import packs
 from phi3kit.finetune.processes import ALONE, Processes
-from phi3kit.plan.cards import shared_out
+from phi3kit.plan.cards import checkpoint_gathered, shared_out
 from phi3kit.plan.gpus import Gpu, find_gpu
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.passes import ON_CPU
@@ -102,13 +102,21 @@ def planned_anew(row: CalibrationRow, shape: Shape) -> CalibrationRow:
 
 
 def _memory(shape: Shape, row: CalibrationRow) -> int:
-    """Bytes of one process."""
+    """Bytes of one process, the first.
+
+    On a CPU a checkpoint of shares is gathered in the same memory. It comes on top of the step's:
+    what the step has freed the allocator keeps, in blocks of other sizes.
+    """
     parts = parts_of(shape, row.method, Step(
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu"))
     # A GPU's peak is what the tensors had, without context and fragmentation.
     held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
-    return held - (shared_out(shape, row.method, row.processes) if row.sharded else 0)
+    if row.sharded:
+        held -= shared_out(shape, row.method, row.processes)
+        if row.method == "full" and row.device == "cpu":
+            held += checkpoint_gathered(shape)
+    return held
 
 
 def _seconds(shape: Shape, row: CalibrationRow) -> float | None:

@@ -104,6 +104,24 @@ class Processes:
                          "labels": first["labels"][:1, :1].clone().fill_(IGNORED)})
         return mine
 
+    def begin_alike(self, parameters: Iterable[Any]) -> None:
+        """Give what trains the first process's values, in all of them.
+
+        Starts that come from a decomposition (PiSSA, LoftQ) may have other signs on another
+        processor, and gradients of different adapters must not be added up.
+        """
+        if self.size == 1:
+            return
+        import torch
+
+        trained = [p for p in parameters if p.requires_grad and not is_shared_out(p)]
+        flat = torch.cat([p.detach().reshape(-1) for p in trained])
+        torch.distributed.broadcast(flat, src=0)
+        at = 0
+        for p in trained:
+            p.detach().copy_(flat[at:at + p.numel()].view_as(p))
+            at += p.numel()
+
     def add_up(self, parameters: Iterable[Any], loss: Any) -> Any:
         """Replace each gradient, and return the loss, by the sum over all processes.
 

@@ -100,6 +100,8 @@ class Session:
         with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
+            note(f"step {trainer.state.global_step:,} is saved in {self._run}: the same command "
+                 "goes on from it")
             raise KeyboardInterrupt
 
     def report(self, *, instruction: str, format: str, skipped: tuple[Failure, ...],

@@ -126,6 +126,8 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         run = team.first(opened)
         if run.complete and team.first(lambda: methods.is_saved(folder)):  # in the meantime
             return _reused(run, team, strict=strict)
+        if data.unread:
+            note(data.told_unread)
         return _train(settings, run, kept, failures, data.format, retriever, team, strict=strict)
 
 
@@ -249,6 +251,8 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     methods.add_adapter(loaded, own)
     if sharded:
         (shares.share_out if own.full else sharding.shard)(loaded, team, device)
+    if not own.full:  # a whole model is read from the same file
+        team.begin_alike(loaded.model.parameters())
     session = Session(loaded, [row.encoded for row in rows], own, run.path, team,
                       pass_tokens=_pass_tokens(settings, rows, device, free, team))
 

@@ -2,13 +2,14 @@
 
 ZeRO-3 and FSDP divide weights, gradients and optimizer states evenly over the cards (Rajbhandari
 et al. 2020, ZeRO, section 5; Zhao et al. 2023, PyTorch FSDP, section 3). Activations are not
-divided: each card has rows of its own, and so it holds what one card alone holds for them. To
-compute a layer a card also gathers all of its weights (one layer at a time, FSDP section 3.2).
+divided: each card has rows of its own, and so it holds what one card alone holds for them. What
+else is not, and what a card gathers from the others to compute with, is as `finetune --shard` has
+it: see `shared_out`.
 """
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Mapping
 
 from phi3kit.plan.shapes import Shape
@@ -16,7 +17,6 @@ from phi3kit.plan.step import End, Method
 
 GB = 10**9
 CARDS_GB = (24, 40, 48, 80, 141)
-_SHARDED = ("weights", "adapter", "gradients", "optimizer")
 _MOST_CARDS = 1024
 
 # What a card holds beside the tensors: the driver's context and the kernels, and what the
@@ -34,53 +34,53 @@ def gpus_needed(shape: Shape, method: Method, parts: Mapping[str, int], card_gb:
     """The fewest cards of `card_gb` that hold a training step; None when no number does.
 
     Args:
-        parts: bytes by part, of the step on one card.
+        parts: bytes by part, of the step on one card, at that end of the range.
         card_gb: memory of each card.
     """
-    room = card_gb * GB / (1 + FRAGMENTATION[end]) - parts["activations"] - CONTEXT_BYTES[end]
-    states = sum(parts[name] for name in _SHARDED)
-    if states + parts["copies"] <= room:
-        return 1
-    # Full fine-tuning's 16-bit copies are those of the layer that is gathered.
-    own = gathered(shape, method) + (0 if method == "full" else parts["copies"])
-    if room <= own:
-        return None
-    cards = math.ceil(states / (room - own))
+    cards = 1 + bisect_left(range(1, _MOST_CARDS + 1), True, key=lambda count: on_each(
+        shape, method, parts, count, end) <= card_gb * GB)
     return cards if cards <= _MOST_CARDS else None
 
 
 def on_each(shape: Shape, method: Method, parts: Mapping[str, int], cards: int,
             end: End = "expected") -> int:
-    """Bytes that each of several cards holds of a training step: sharded, where that is less.
+    """Bytes that each of several cards holds of a training step: shared out, where that is less.
 
     Args:
-        parts: bytes by part, of the step on one card.
+        parts: bytes by part, of the step on one card, at that end of the range.
     """
     whole = sum(parts.values())
     if cards == 1:
         return whole
-    states = sum(parts[name] for name in _SHARDED)
-    own = gathered(shape, method) + (0 if method == "full" else parts["copies"])
-    held = states / cards + own + parts["activations"] + CONTEXT_BYTES[end]
-    return min(whole, int(held * (1 + FRAGMENTATION[end])))
+    return min(whole, whole - int(
+        shared_out(shape, method, cards) * (1 + FRAGMENTATION[end])))
 
 
 def gathered(shape: Shape, method: Method) -> int:
-    """Bytes of the layer that a card collects from the others to compute it."""
+    """Bytes of an adapter's layer that a card collects from the others to compute it."""
     return int((NF4_BYTES if method == "qlora" else 2) * shape.linear / shape.layers)
 
 
 def shared_out(shape: Shape, method: Method, cards: int) -> int:
     """Bytes that `finetune --shard` takes off each of several cards.
 
-    Of an adapter's base the frozen layers alone are divided there; one is gathered, embeddings and
-    adapter stay whole. Full fine-tuning divides all; see `gathered_whole` for what is not.
+    Of an adapter's base the frozen layers alone are divided there; two are gathered, one of them
+    ahead, embeddings and adapter stay whole. Full fine-tuning divides all; see `gathered_whole` for
+    what each holds beside its share. Below 0 where that is more than what is shared out.
     """
     if method == "full":
         states, copies = 16 * shape.parameters, 2 * shape.parameters
         return int(states * (1 - 1 / cards) + copies - gathered_whole(shape))
     layers = (NF4_BYTES if method == "qlora" else 2) * shape.linear
-    return int(layers * (1 - 1 / cards - 1 / shape.layers))
+    return int(layers * (1 - 1 / cards)) - 2 * gathered(shape, method)
+
+
+def checkpoint_gathered(shape: Shape) -> int:
+    """Bytes of host memory in which the first process gathers a checkpoint of shares.
+
+    Weights and both moments, in 32 bits; see `finetune.shares`.
+    """
+    return 12 * shape.parameters
 
 
 def gathered_whole(shape: Shape) -> int:

@@ -1,9 +1,9 @@
 """GPUs by name: memory and speed, from their maker's data sheets.
 
 Memory, dense 16-bit tensor arithmetic and memory bandwidth stand in NVIDIA's own documents: the
-data sheets of Tesla T4, V100, A10, L4, L40S, A100, RTX A6000, H100 and H200 (the SXM version
-where there are several; figures that are given with sparsity halved), and for GeForce cards the
-architecture whitepapers of GA102 (2020) and AD102 (2022) and the cards' specification pages.
+data sheets of Tesla T4, V100, A10, L4, L40S, A100, RTX A6000, H100 and H200 (figures that are given
+with sparsity halved; `BOARDS` has the PCIe ones where they differ from SXM), and for GeForce cards
+the architecture whitepapers of GA102 (2020) and AD102 (2022) and the cards' specification pages.
 GeForce cards add up at half the rate of the data centre's when sums are kept in 32 bits, as
 training keeps them: theirs is that rate.
 """
@@ -43,20 +43,32 @@ GPUS: tuple[Gpu, ...] = (
     Gpu("A6000", 48, 154.8, 768), Gpu("L40S", 48, 362.0, 864), Gpu("A100", 80, 312.0, 2039),
     Gpu("H100", 80, 989.5, 3350), Gpu("H200", 141, 989.5, 4800),
 )
+# The same chips on other boards. They are found by name, but `of_memory` draws from one board of
+# each, so that a size of memory stands for the same cards however many boards there are.
+BOARDS: tuple[Gpu, ...] = (
+    Gpu("V100 16GB", 16, 125.0, 900), Gpu("V100 PCIe", 32, 112.0, 900),
+    Gpu("V100 PCIe 16GB", 16, 112.0, 900), Gpu("A100 PCIe", 80, 312.0, 1935),
+    Gpu("A100 PCIe 40GB", 40, 312.0, 1555), Gpu("H100 PCIe", 80, 756.5, 2000),
+    Gpu("H100 NVL", 94, 835.5, 3938), Gpu("H200 NVL", 141, 835.5, 4800),
+)
 
 
 def find_gpu(name: str) -> Gpu:
     """The card called `name`, however it is spelled: "rtx-4090", "NVIDIA RTX 4090", "4090".
 
+    Of the cards in the table, what their driver calls them is among the spellings: "NVIDIA
+    A100-PCIE-40GB", "NVIDIA A100 80GB PCIe", "NVIDIA H100 80GB HBM3".
+
     Raises:
         SettingsError: no such card; names the nearest.
     """
     wanted = _plain(name)
-    for gpu in GPUS:
-        own = _plain(gpu.name)
-        if wanted in (own, f"{own}{gpu.memory_gb}", f"{own}{gpu.memory_gb}gb"):
+    known = (*GPUS, *BOARDS)
+    for gpu in known:
+        if wanted in (_plain(f"{gpu.name}{memory}")
+                      for memory in ("", gpu.memory_gb, f"{gpu.memory_gb}gb")):
             return gpu
-    names = {_plain(gpu.name): gpu.name for gpu in GPUS}
+    names = {_plain(gpu.name): gpu.name for gpu in known}
     near = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
     raise SettingsError(f"no figures for the GPU '{name}'", where="--gpu",
                         mend=(f"Did you mean '{names[near[0]]}'? " if near else "")
@@ -71,5 +83,7 @@ def of_memory(memory_gb: float) -> tuple[Gpu, ...]:
 
 
 def _plain(name: str) -> str:
-    """Letters and digits alone, without what every card of a maker is called."""
-    return re.sub(r"nvidia|tesla|geforce|rtx|sxm\d?|hbm\d?|[^a-z0-9]", "", name.casefold())
+    """Letters and digits alone, without what every card of a maker is called; the board last."""
+    plain = re.sub(r"nvidia|tesla|geforce|rtx|sxm\d?|hbm\d?e?|[^a-z0-9]", "", name.casefold())
+    board = next((board for board in ("pcie", "nvl") if board in plain), "")
+    return plain.replace(board, "") + board

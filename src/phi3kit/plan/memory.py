@@ -29,6 +29,7 @@ from phi3kit.plan.cards import (
     FRAGMENTATION,
     GB,
     NF4_BYTES,
+    checkpoint_gathered,
     gpus_needed,
     on_each,
 )
@@ -153,9 +154,13 @@ def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
     if method == "qlora":
         lines.append("NF4 with double quantisation for the linear layers, 16 bits for the rest")
     if step.place == "gpu":
-        lines.append("several cards: weights, gradients and optimizer sharded evenly (FSDP), "
-                     "activations on each; `phi3kit finetune --shard` divides the frozen layers, "
-                     "with --full all weights but what is gathered")
+        lines.append("several cards, as `phi3kit finetune --shard` has them: " + (
+            "weights, gradients and optimizer divided evenly (FSDP), what is gathered and "
+            "activations on each" if method == "full" else
+            "the layers divided evenly (FSDP), embeddings, adapter and activations on each"))
+        if method == "full":
+            lines.append("sharded, the first process gathers each checkpoint in the host's memory: "
+                         f"{checkpoint_gathered(shape) / GB:,.0f} GB")
     else:
         lines.append("resident memory of the process, libraries included")
     if step.context > shape.context:

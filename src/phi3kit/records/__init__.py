@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     )
     from phi3kit.records.dataset import (
         Conflict,
+        Cut,
         DataDigest,
         DatasetCheck,
         DatasetSize,
@@ -126,8 +127,8 @@ _FILES = {
         "ArmSummary Comparison Diagnosis Difference FormShare Harm Judged Question Revised Row "
         "Spread TrainingSeeds Verdict"),
     "dataset": (
-        "Conflict DataDigest DatasetCheck DatasetSize DatasetSplit KnownAnswers LabelCounts Leak "
-        "Lengths MaskPicture RaftReport Repeat Span SynthReport"),
+        "Conflict Cut DataDigest DatasetCheck DatasetSize DatasetSplit KnownAnswers LabelCounts "
+        "Leak Lengths MaskPicture RaftReport Repeat Span SynthReport"),
     "decision": "CRITERIA Choice Criterion Detectable Discordance Effect Gate Standing Switch",
     "export": "TARGETS ExportReport ExportStage Target",
     "finetune": "TrainReport",
@@ -164,6 +165,7 @@ __all__ = [
     "Costs",
     "Criterion",
     "CurvePoint",
+    "Cut",
     "DataDigest",
     "DatasetCheck",
     "DatasetSize",

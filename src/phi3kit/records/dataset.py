@@ -73,6 +73,8 @@ class Lengths:
         cut: examples that are longer than `limit`.
         lost: tokens that they lose together.
         model: whose tokenizer and chat template counted.
+        lost_answers: answers to train on that go with them, in the oldest exchanges of a chat;
+            `losing_answers`: examples that lose such.
     """
 
     least: int
@@ -84,6 +86,23 @@ class Lengths:
     cut: int
     lost: int
     model: str
+    lost_answers: int = 0
+    losing_answers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An example that is longer than training allows.
+
+    Attributes:
+        tokens: that it has; `lost` of them go.
+        answers: to train on, that go with them.
+    """
+
+    line: int
+    tokens: int
+    lost: int
+    answers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +173,7 @@ class DatasetCheck:
         control: lines of examples whose texts hold control tokens of the model, such as
             "<|end|>": they are trained and served broken up, as the plain text that they are.
         preflight: of the model that they would be trained on.
+        cuts: examples that lose their start; those of `skipped` do not fit at all.
     """
 
     source: str
@@ -171,6 +191,7 @@ class DatasetCheck:
     notes: tuple[str, ...] = ()
     control: tuple[int, ...] = ()
     preflight: Preflight | None = None
+    cuts: tuple[Cut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +229,8 @@ class DatasetSplit:
         by_kind: examples to train on and held out, by kind or label.
         without_source: examples that name no source document.
         skipped: examples that cannot be used.
+        own_system: held-out questions with a system message that is not `ask.instruction`, which
+            `compare` asks all with; `systems`: how many different ones they have.
     """
 
     source: str
@@ -218,6 +241,8 @@ class DatasetSplit:
     without_source: int
     files: tuple[str, ...]
     skipped: tuple[Failure, ...] = ()
+    own_system: int = 0
+    systems: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +254,7 @@ class RaftReport:
         abstaining: those of them whose right passage was left out.
         added: those whose right passage the search ranked too low for `ask` to show it.
         skipped: examples without passages, and why.
+        uncited: those whose answer a program reads, such as JSON, which a citation would break.
     """
 
     file: str
@@ -236,6 +262,7 @@ class RaftReport:
     abstaining: int
     added: int
     skipped: tuple[Failure, ...] = ()
+    uncited: int = 0
 
 
 @dataclass(frozen=True, slots=True)

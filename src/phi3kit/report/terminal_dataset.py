@@ -54,6 +54,9 @@ def check_lines(check: DatasetCheck) -> list[str]:
     if sizes is not None:
         cut = (f"{sizes.cut:,} are longer than {sizes.limit:,} and lose {sizes.lost:,} tokens of "
                "their prompts" if sizes.cut else f"none is longer than {sizes.limit:,}")
+        if sizes.lost_answers:
+            cut += (f", {sizes.losing_answers:,} of them {sizes.lost_answers:,} answers to train "
+                    "on too")
         lines += [_row("tokens", f"{sizes.least:,} to {sizes.most:,}, median {sizes.median:,.0f}, "
                                  f"95% up to {sizes.p95:,.0f} ({sizes.model}); {cut}"),
                   _row("trained", f"{sizes.trained:.0%} of the tokens")]
@@ -99,6 +102,11 @@ def print_split(split: DatasetSplit) -> None:
         lines.append(f"{split.without_source:,} name no source document: of those only the same "
                      "and nearly the same prompts were kept together, and other examples about "
                      "one document may stand on both sides")
+    if split.own_system:
+        one = "the one that they share" if split.systems == 1 else (
+            f"one that suits all: they have {split.systems:,}")
+        lines.append(f"{split.own_system:,} held-out questions have a system message of their own; "
+                     f"compare asks with ask.instruction, so set it to {one}")
     lines += [f"  {file}" for file in split.files]
     _echo([*lines, *_listed("Left out", split.skipped)])
 
@@ -108,6 +116,8 @@ def print_raft(report: RaftReport) -> None:
     _echo([f"{report.file}: {report.examples:,} examples with passages",
            _row("abstain", f"{report.abstaining:,}, their right passage left out"),
            _row("added", f"{report.added:,} right passages that the search had ranked too low"),
+           *([_row("uncited", f"{report.uncited:,} answers that a program reads (JSON, calls, "
+                              "queries): a citation would break them")] if report.uncited else []),
            *_listed("Left out", report.skipped), "", "Next",
            f"  phi3kit dataset check {report.file}",
            f"  phi3kit finetune --dataset {report.file} --passages 0"])
@@ -151,6 +161,8 @@ def _findings(check: DatasetCheck) -> list[str]:
                           for r in check.repeats]),
         *_some("Conflicts", [f"{at}{c.line} has the prompt of line {c.other} and a different "
                              "answer" for c in check.conflicts]),
+        *_some("Cut", [f"{at}{c.line} loses {c.lost:,} of {c.tokens:,} tokens" + (
+            f" and {c.answers:,} answers to train on" if c.answers else "") for c in check.cuts]),
         *_some("Control tokens", [f"{at}{line}" for line in check.control]),
         *_some("Answered by the base already", [f"{at}{line}" for line in (
             check.known.lines if check.known else ())]),

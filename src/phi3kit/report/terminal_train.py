@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import typer
 
 from phi3kit.records import DataDigest, TrainReport
@@ -12,12 +14,16 @@ _VARIANTS = {"rslora": "rank-stabilised", "dora": "DoRA", "pissa": "PiSSA start"
              "loftq": "LoftQ start"}
 
 
-def print_train(report: TrainReport) -> None:
-    """Show what a run made on stdout, with every example that was left out and why."""
-    typer.echo("\n".join(_safe(line) for line in train_lines(report)))
+def print_train(report: TrainReport, *, base: str = "") -> None:
+    """Show what a run made on stdout, with every example that was left out and why.
+
+    Args:
+        base: the model that a flag named: without it the next commands would load another one.
+    """
+    typer.echo("\n".join(_safe(line) for line in train_lines(report, base=base)))
 
 
-def train_lines(report: TrainReport) -> list[str]:
+def train_lines(report: TrainReport, *, base: str = "") -> list[str]:
     """The lines of `print_train`, without making names and reasons fit for a terminal."""
     speed = report.tokens / report.seconds if report.seconds else 0.0
     whole = report.method == "full"
@@ -28,7 +34,8 @@ def train_lines(report: TrainReport) -> list[str]:
         _row("examples", f"{report.examples:,}, {len(report.skipped):,} left out"),
         *(_data(report.data) if report.data else []),
         _trained(report),
-        _row("steps", f"{report.steps:,} in {report.epochs:g} epochs"),
+        _row("steps", f"{report.steps:,} in {report.epochs:g} "
+                      f"{'epoch' if report.epochs == 1 else 'epochs'}"),
         _row("loss", f"{report.losses[0]:.3f} → {report.final_loss:.3f}"),
         _row("tokens", f"{report.tokens:,} ({answers:.0%} of them answers, which carry the "
                        f"loss), {speed:,.0f} per second"),
@@ -44,9 +51,10 @@ def train_lines(report: TrainReport) -> list[str]:
                          f"{report.run}/run.json")
     if whole:
         return [*lines, "", "Next", f'  phi3kit ask --model {report.run}/model "…"']
+    model = f" --model {shlex.quote(base)}" if base else ""
     return [*lines, "", "Next",
-            f'  phi3kit ask --adapter {report.run} "…"',
-            f"  phi3kit compare --adapter {report.run}"]
+            f'  phi3kit ask --adapter {report.run}{model} "…"',
+            f"  phi3kit compare --adapter {report.run}{model}"]
 
 
 def _method(report: TrainReport) -> str:
