@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Part of a collection's identity: raise it when the same document gives other chunks, or the
 # same chunk another text to embed.
-VERSION = 4
+VERSION = 5
 # Texts that are tokenised at once: an encoding takes some fifty times its text's memory.
 _AT_ONCE = 256
 
