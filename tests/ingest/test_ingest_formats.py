@@ -68,6 +68,48 @@ def test_epub_in_the_order_of_its_spine(tmp_path):
     assert len(document.parts) == 2 and "About brass." in parts(document)[1]
 
 
+NAV = ("<html xmlns='http://www.w3.org/1999/xhtml' xmlns:e='http://www.idpf.org/2007/ops'><body>"
+       "<nav e:type='toc'><ol><li><a href='p.xhtml'>Part I</a><ol><li><a href='a.xhtml#t'>1. Ebb"
+       "</a><ol><li><a href='a.xhtml#s'>Slack</a></li></ol></li><li><a href='b.xhtml'>2. Flood</a>"
+       "</li></ol></li><li><span>Part II</span><ol><li><a href='d.xhtml'>3. Surge</a></li></ol>"
+       "</li></ol></nav></body></html>")
+NCX = ("<ncx><navMap><navPoint><navLabel><text>Part I</text></navLabel><content src='p.xhtml'/>"
+       "<navPoint><navLabel><text>1. Ebb</text></navLabel><content src='a.xhtml#t'/></navPoint>"
+       "<navPoint><navLabel><text>2. Flood</text></navLabel><content src='b.xhtml'/></navPoint>"
+       "</navPoint><navPoint><navLabel><text>Part II</text></navLabel><content src='q.xhtml'/>"
+       "<navPoint><navLabel><text>3. Surge</text></navLabel><content src='d.xhtml'/></navPoint>"
+       "</navPoint></navMap></ncx>")
+
+
+@pytest.mark.parametrize(("contents", "kind"), [
+    (NAV, "media-type='application/xhtml+xml' properties='nav'"),
+    (NCX, "media-type='application/x-dtbncx+xml'"),
+])
+def test_epub_chapters_stand_under_the_titles_of_its_contents(contents, kind, tmp_path):
+    chapters = {"p.xhtml": "<p>Of tides.</p>", "a.xhtml": "<h1>Ebb</h1><p>It falls.</p><h2>Slack"
+                "</h2><p>It rests.</p>", "b.xhtml": "<p>It rises.</p>", "c.xhtml": "<p>More.</p>",
+                "d.xhtml": "<h2>Storm</h2><p>It roars.</p>", "e.xhtml": "<p>Words.</p>"}
+    pages = {name: f"<html><head><title>{'Index' if name[0] == 'e' else 'The Tide Book'}</title>"
+             f"</head><body>{body}</body></html>" for name, body in chapters.items()}
+    book = hostile_parts.rezipped(
+        hostile_parts.epub(pages, extra={"O/toc.xml": contents}), O__b_opf=lambda opf: opf.replace(
+            b"</manifest>", f"<item id='toc' href='toc.xml' {kind}/></manifest>".encode()))
+    document = read("a.epub", book, tmp_path)
+    paths = dict.fromkeys(("Of tides.", "It falls.", "It rests.", "It rises.", "More.",
+                           "It roars.", "Words."))
+    for words in paths:
+        above = []
+        for heading in document.headings:
+            if heading.start <= document.text.index(words):
+                above = [h for h in above if h.level < heading.level] + [heading]
+        paths[words] = " > ".join(h.title for h in above[1:])
+    assert document.headings[0].title == "The Tide Book"
+    assert paths == {
+        "Of tides.": "Part I", "It falls.": "Part I > Ebb", "It rests.": "Part I > Ebb > Slack",
+        "It rises.": "Part I > 2. Flood", "More.": "Part I > 2. Flood",
+        "It roars.": "Part II > 3. Surge > Storm", "Words.": "Index"}
+
+
 def test_an_epub_without_one_of_its_chapters(tmp_path):
     book = hostile_parts.epub({"a.xhtml": "<p>Words.</p>", "b.xhtml": "<p>More.</p>"})
     with zipfile.ZipFile(io.BytesIO(book)) as archive:
@@ -102,6 +144,13 @@ def test_mbox_messages(tmp_path):
     document = read("a.mbox", box, tmp_path)
     assert [h.title for h in document.headings] == ["S0", "S1", "S2"]
     assert len(document.parts) == 3 and "From here on." in parts(document)[2]
+
+
+def test_mbox_lines_are_as_they_were_written(tmp_path):
+    box = b"From a\n" + hostile_parts.mail(
+        "It runs.\n>From Monday on it hums.\n>>From the log.\n> From me").replace(b"\r", b"")
+    assert read("a.mbox", box, tmp_path).text.endswith(
+        "It runs.\nFrom Monday on it hums.\n>From the log.\n> From me")
 
 
 @pytest.mark.parametrize(("name", "source", "names"), [
