@@ -47,8 +47,8 @@ def under_titles(chapters: Sequence[tuple[str, Document]], titles: dict[str, Pat
                  book: str) -> list[Document]:
     """The chapters under their titles: those of the contents, else of the page itself.
 
-    A page without either goes on with what stands before it. A title that the page repeats as
-    its first heading is that heading.
+    Where there are contents, a page without either goes on with what stands before it. A title
+    that the page repeats as its first heading is that heading.
 
     Args:
         chapters: by the name of the entry, in order.
@@ -65,11 +65,13 @@ def under_titles(chapters: Sequence[tuple[str, Document]], titles: dict[str, Pat
         if path:
             above = [Heading(0, 0, at, path[at - 1]) for at in range(1, len(path) + 1)
                      if current[:at] != path[:at]]
-            current = path
             lower = len(path) + 1 - min((heading.level for heading in inner), default=1)
             if inner and above and _alike(inner[0].title, path[-1]):
                 above.pop()
                 lower = len(path) - inner[0].level
+        elif not titles:
+            lower = 0
+        current = path if path or not titles else current
         placed.append(replace(chapter, headings=(*above, *(
             replace(h, level=max(len(path), 1, h.level + lower)) for h in inner))))
     return placed

@@ -42,8 +42,8 @@ def read(data: bytes) -> Document:
         raise DataError(f"{problems[0].where}: {problems[0].why}")
     title = " ".join("".join(opf.xpath("string(//*[local-name()='title'][1])")).split())
     placed = under_titles(chapters, titles, title)
-    return stacked([(chapter, None) for chapter in placed], above=(Heading(0, 0, 0, title),) if title else (),
-                   problems=tuple(problems))
+    return stacked([(chapter, None) for chapter in placed], problems=tuple(problems),
+                   above=(Heading(0, 0, 0, title),) if title else ())
 
 
 def _package(archive: zipfile.ZipFile) -> str:

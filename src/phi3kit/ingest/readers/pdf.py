@@ -19,7 +19,7 @@ _CUT = re.compile(r"(?<![^\W\d_])((?:[^\W\d_]++[-\u2010](?=[^\W\d_])){0,4}+)([^\
                   r"([-\u2010\u00ad])[ \t]*+\n[ \t]*+([^\W\d_]{2,}+)")
 _COMPOUND = re.compile(r"(?<![^\W\d_])[^\W\d_]++[-\u2010][^\W\d_]++")
 # What follows a hyphen that stands for the rest of a word: "pre- and post-war".
-_JOINS = frozenset({"and", "or", "to", "und", "oder", "bis", "bzw", "sowie", "et", "ou", "of", "en"})
+_JOINS = frozenset({"and", "or", "to", "und", "oder", "bis", "sowie", "et", "ou", "en"})
 
 
 def read(data: bytes) -> Document:
