@@ -8,6 +8,8 @@ from email.message import EmailMessage
 
 import hostile_parts
 import pytest
+from lxml import etree
+from pptx.oxml.ns import _nsmap as pptx_names
 
 from phi3kit.ingest.readers import read_document
 
@@ -42,21 +44,49 @@ def test_pptx_tables_and_groups(tmp_path):
         "| Model | Pull |\n| --- | --- |\n| W-9 | 14 kN |\n\ngrouped")
 
 
+def test_pptx_charts_and_smartart_are_read(tmp_path):
+    from pptx import Presentation
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.opc.package import Part
+    from pptx.opc.packuri import PackURI
+
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[6])
+    data = CategoryChartData()
+    data.categories = ["Jul", "Aug"]
+    data.add_series("Lifts", (412, None))
+    data.add_series("Share", (0.1, 0.25))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 9, 9, data)
+    part = Part(PackURI("/ppt/diagrams/data1.xml"), "application/xml", show.part.package,
+                b"<d xmlns:a='u'><a:p><a:t>Order</a:t></a:p><a:p/><a:p><a:t>Ship</a:t></a:p></d>")
+    frame = slide.shapes.add_table(1, 1, 0, 0, 9, 9)._element.graphic.graphicData
+    frame.remove(frame[0])
+    frame.set("uri", "diagram")
+    frame.append(etree.fromstring(
+        f"<dgm:relIds xmlns:dgm='d' xmlns:r='{pptx_names['r']}' r:dm='"
+        f"{slide.part.relate_to(part, 'diagramData')}'/>"))
+    assert read("a.pptx", hostile_parts.saved(show), tmp_path).text == (
+        "|  | Lifts | Share |\n| --- | --- | --- |\n| Jul | 412 | 0.1 |\n| Aug |  | 0.25 |\n\n"
+        "- Order\n\n- Ship")
+
+
 def test_xlsx_rows_stand_under_their_sheet(tmp_path):
     import openpyxl
 
     book = openpyxl.Workbook()
     book.active.title = "Torques"
-    for row in ((), ("part", "torque", None), ("M8", 25, "dry"), (None, None), ("M10", 49.5)):
+    for row in ((), ("part", "torque", None), ("M8", 25, "dry"), (None, None), ("M10", 49.5),
+                ("M12", 0.1 + 0.2)):
         book.active.append(row)
     book.create_sheet("Dates").append(("day",))
     book["Dates"].append((datetime(2024, 5, 17),))
     document = read("a.xlsx", hostile_parts.saved(book), tmp_path)
     assert parts(document) == ["part: M8\ntorque: 25\ncolumn 3: dry", "part: M10\ntorque: 49.5",
-                               "day: 2024-05-17"]
+                               "part: M12\ntorque: 0.3", "day: 2024-05-17"]
     assert [(h.title, h.start == h.end) for h in document.headings] == [
         ("Torques", True), ("Dates", True)]
-    assert document.headings[1].start == document.parts[2].start
+    assert document.headings[1].start == document.parts[3].start
 
 
 def test_epub_in_the_order_of_its_spine(tmp_path):
@@ -108,6 +138,13 @@ def test_epub_chapters_stand_under_the_titles_of_its_contents(contents, kind, tm
         "Of tides.": "Part I", "It falls.": "Part I > Ebb", "It rests.": "Part I > Ebb > Slack",
         "It rises.": "Part I > 2. Flood", "More.": "Part I > 2. Flood",
         "It roars.": "Part II > 3. Surge > Storm", "Words.": "Index"}
+
+
+def test_epub_without_contents_has_the_titles_of_its_pages(tmp_path):
+    pages = {f"{name}.xhtml": f"<html><head><title>{name}</title></head><body>{body}</body></html>"
+             for name, body in (("Docks", "<p>For cold goods.</p>"), ("Bridge", "<h1>Bridge</h1>"))}
+    document = read("a.epub", hostile_parts.epub(pages), tmp_path)
+    assert [(h.level, h.title) for h in document.headings[1:]] == [(1, "Docks"), (1, "Bridge")]
 
 
 def test_an_epub_without_one_of_its_chapters(tmp_path):

@@ -82,4 +82,6 @@ def _shown(value: Any) -> str:
         return value.date().isoformat()
     if isinstance(value, (date, time)):
         return value.isoformat()
+    if isinstance(value, float):  # as many digits as Excel has: 0.3, not 0.30000000000000004
+        return f"{value:.15g}"
     return str(value).strip()
