@@ -75,6 +75,16 @@ def test_markdown_headings_know_code_setext_and_front_matter():
     assert [text[h.start:h.end] for h in found] == ["# One `a`", "Two\n---", "### *Three* ###"]
 
 
+@pytest.mark.parametrize(("front", "titles"), [
+    ('title: "Pumps: a guide"', [(0, "Pumps: a guide"), (1, "Seals")]),
+    ("subtitle: x\ntitle: It's fine", [(0, "It's fine"), (1, "Seals")]),
+    ("title: Seals", [(1, "Seals")]), ("title: >\n  folded", [(1, "Seals")]),
+])
+def test_markdown_title_in_front_matter(front, titles, tmp_path):
+    document = read("a.md", f"---\n{front}\n---\n\n# Seals\n\ntitle: none\n", tmp_path)
+    assert [(h.level, h.title) for h in document.headings] == titles
+
+
 def test_html_keeps_content_and_drops_menus(tmp_path):
     page = ("<html><head><title>Manual</title><script>var x = 'evil';</script></head><body>"
             "<nav><a href='/'>Home page</a></nav><h1>Valves</h1><p>The valve V3 opens at "
@@ -327,7 +337,7 @@ def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
 def test_docx_margins_are_told_once_under_no_heading(tmp_path):
     """Without what counts pages, in either way that Word writes it."""
     document = docx.Document()
-    document.add_heading("Winches", 1)
+    document.add_heading("Winches", 0)
     document.add_paragraph("A winch pulls.")
     document.add_section()
     for at, section in enumerate(document.sections):
@@ -355,8 +365,8 @@ def test_docx_margins_are_told_once_under_no_heading(tmp_path):
     found = read("a.docx", out.getvalue(), tmp_path)
     assert parts(found) == ["# Winches\n\nA winch pulls.",
                             "Manual W-9 Revision C\nNine\nConfidential 0\nConfidential 1"]
-    assert [(h.start, h.title) for h in found.headings] == [
-        (0, "Winches"), (found.parts[1].start, "")]
+    assert [(h.start, h.level, h.title) for h in found.headings] == [
+        (0, 0, "Winches"), (found.parts[1].start, 1, "")]
 
 
 @pytest.mark.parametrize(("body", "text"), [

@@ -27,7 +27,8 @@ def read(data: bytes) -> Document:
     """The body's text as Markdown; list items as "- item".
 
     Changes that are tracked count as accepted. A table of contents that Word keeps is left out.
-    What headers and footers say comes last and once, under no heading, without page numbers.
+    What headers and footers say comes last and once, under no heading but the title, without page
+    numbers.
 
     Raises:
         DataError: encrypted, damaged, or no Word document.
@@ -168,7 +169,7 @@ def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], st
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
     match = _HEADING.match(style)
     if style.lower() == "title":
-        outline.heading(1, paragraph.text)
+        outline.heading(0, paragraph.text)
     elif match:
         outline.heading(min(6, int(match[1])), paragraph.text)
     elif style.lower().startswith("list") and paragraph.text.strip():
