@@ -136,6 +136,8 @@ def test_mistakes_are_one_line(tmp_path, run_cli, arguments, error):
     lines = [line for line in done.stderr.splitlines() if line.startswith("phi3kit: ")]
     assert len(lines) == 1 and error in lines[0]
     assert "Traceback" not in done.stderr
+    # Before anything is loaded, the store is looked at.
+    assert "--no-rag" in arguments or "loading" not in done.stderr
 
 
 def test_dry_run_shows_settings_and_asks_nothing(tmp_path, run_cli):

@@ -27,7 +27,7 @@ def test_a_conversation_over_documents(project: Path, run_cli):
     assert "Viton" in second[3]["content"], "found with the question before"
     assert done.stdout.count("[1] ") >= 1 and "docs/seals.md" in done.stdout
     assert "no passages stand behind" in done.stderr and "forgotten" in done.stderr
-    assert "/clear" in done.stderr  # /nonsense shows the help
+    assert "no command /nonsense" in done.stderr and "/clear" in done.stderr
 
 
 @pytest.mark.model
@@ -35,7 +35,7 @@ def test_a_failing_server_does_not_end_the_conversation(project: Path, run_cli):
     with chat_server() as server:
         server.orders = [400]
         done = run_cli("ask", "--no-rag", "--generator", server.url, "--model", "m", cwd=project,
-                       input="one\ntwo\n")
+                       input="/etc/hosts\ntwo\n")
     assert done.returncode == 0, done.stderr
     assert "TWO" in done.stdout and "400" in done.stderr
     assert [len(body["messages"]) for _, _, body in server.requests] == [2, 2]

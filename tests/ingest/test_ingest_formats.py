@@ -8,6 +8,8 @@ from email.message import EmailMessage
 
 import hostile_parts
 import pytest
+from lxml import etree
+from pptx.oxml.ns import _nsmap as pptx_names
 
 from phi3kit.ingest.readers import read_document
 
@@ -42,21 +44,49 @@ def test_pptx_tables_and_groups(tmp_path):
         "| Model | Pull |\n| --- | --- |\n| W-9 | 14 kN |\n\ngrouped")
 
 
+def test_pptx_charts_and_smartart_are_read(tmp_path):
+    from pptx import Presentation
+    from pptx.chart.data import CategoryChartData
+    from pptx.enum.chart import XL_CHART_TYPE
+    from pptx.opc.package import Part
+    from pptx.opc.packuri import PackURI
+
+    show = Presentation()
+    slide = show.slides.add_slide(show.slide_layouts[6])
+    data = CategoryChartData()
+    data.categories = ["Jul", "Aug"]
+    data.add_series("Lifts", (412, None))
+    data.add_series("Share", (0.1, 0.25))
+    slide.shapes.add_chart(XL_CHART_TYPE.COLUMN_CLUSTERED, 0, 0, 9, 9, data)
+    part = Part(PackURI("/ppt/diagrams/data1.xml"), "application/xml", show.part.package,
+                b"<d xmlns:a='u'><a:p><a:t>Order</a:t></a:p><a:p/><a:p><a:t>Ship</a:t></a:p></d>")
+    frame = slide.shapes.add_table(1, 1, 0, 0, 9, 9)._element.graphic.graphicData
+    frame.remove(frame[0])
+    frame.set("uri", "diagram")
+    frame.append(etree.fromstring(
+        f"<dgm:relIds xmlns:dgm='d' xmlns:r='{pptx_names['r']}' r:dm='"
+        f"{slide.part.relate_to(part, 'diagramData')}'/>"))
+    assert read("a.pptx", hostile_parts.saved(show), tmp_path).text == (
+        "|  | Lifts | Share |\n| --- | --- | --- |\n| Jul | 412 | 0.1 |\n| Aug |  | 0.25 |\n\n"
+        "- Order\n\n- Ship")
+
+
 def test_xlsx_rows_stand_under_their_sheet(tmp_path):
     import openpyxl
 
     book = openpyxl.Workbook()
     book.active.title = "Torques"
-    for row in ((), ("part", "torque", None), ("M8", 25, "dry"), (None, None), ("M10", 49.5)):
+    for row in ((), ("part", "torque", None), ("M8", 25, "dry"), (None, None), ("M10", 49.5),
+                ("M12", 0.1 + 0.2)):
         book.active.append(row)
     book.create_sheet("Dates").append(("day",))
     book["Dates"].append((datetime(2024, 5, 17),))
     document = read("a.xlsx", hostile_parts.saved(book), tmp_path)
     assert parts(document) == ["part: M8\ntorque: 25\ncolumn 3: dry", "part: M10\ntorque: 49.5",
-                               "day: 2024-05-17"]
+                               "part: M12\ntorque: 0.3", "day: 2024-05-17"]
     assert [(h.title, h.start == h.end) for h in document.headings] == [
         ("Torques", True), ("Dates", True)]
-    assert document.headings[1].start == document.parts[2].start
+    assert document.headings[1].start == document.parts[3].start
 
 
 def test_epub_in_the_order_of_its_spine(tmp_path):
@@ -66,6 +96,55 @@ def test_epub_in_the_order_of_its_spine(tmp_path):
     assert [(h.level, h.title) for h in document.headings] == [
         (0, "The Tide Book"), (1, "zinc"), (1, "brass")]
     assert len(document.parts) == 2 and "About brass." in parts(document)[1]
+
+
+NAV = ("<html xmlns='http://www.w3.org/1999/xhtml' xmlns:e='http://www.idpf.org/2007/ops'><body>"
+       "<nav e:type='toc'><ol><li><a href='p.xhtml'>Part I</a><ol><li><a href='a.xhtml#t'>1. Ebb"
+       "</a><ol><li><a href='a.xhtml#s'>Slack</a></li></ol></li><li><a href='b.xhtml'>2. Flood</a>"
+       "</li></ol></li><li><span>Part II</span><ol><li><a href='d.xhtml'>3. Surge</a></li></ol>"
+       "</li></ol></nav></body></html>")
+NCX = ("<ncx><navMap><navPoint><navLabel><text>Part I</text></navLabel><content src='p.xhtml'/>"
+       "<navPoint><navLabel><text>1. Ebb</text></navLabel><content src='a.xhtml#t'/></navPoint>"
+       "<navPoint><navLabel><text>2. Flood</text></navLabel><content src='b.xhtml'/></navPoint>"
+       "</navPoint><navPoint><navLabel><text>Part II</text></navLabel><content src='q.xhtml'/>"
+       "<navPoint><navLabel><text>3. Surge</text></navLabel><content src='d.xhtml'/></navPoint>"
+       "</navPoint></navMap></ncx>")
+
+
+@pytest.mark.parametrize(("contents", "kind"), [
+    (NAV, "media-type='application/xhtml+xml' properties='nav'"),
+    (NCX, "media-type='application/x-dtbncx+xml'"),
+])
+def test_epub_chapters_stand_under_the_titles_of_its_contents(contents, kind, tmp_path):
+    chapters = {"p.xhtml": "<p>Of tides.</p>", "a.xhtml": "<h1>Ebb</h1><p>It falls.</p><h2>Slack"
+                "</h2><p>It rests.</p>", "b.xhtml": "<p>It rises.</p>", "c.xhtml": "<p>More.</p>",
+                "d.xhtml": "<h2>Storm</h2><p>It roars.</p>", "e.xhtml": "<p>Words.</p>"}
+    pages = {name: f"<html><head><title>{'Index' if name[0] == 'e' else 'The Tide Book'}</title>"
+             f"</head><body>{body}</body></html>" for name, body in chapters.items()}
+    book = hostile_parts.rezipped(
+        hostile_parts.epub(pages, extra={"O/toc.xml": contents}), O__b_opf=lambda opf: opf.replace(
+            b"</manifest>", f"<item id='toc' href='toc.xml' {kind}/></manifest>".encode()))
+    document = read("a.epub", book, tmp_path)
+    paths = dict.fromkeys(("Of tides.", "It falls.", "It rests.", "It rises.", "More.",
+                           "It roars.", "Words."))
+    for words in paths:
+        above = []
+        for heading in document.headings:
+            if heading.start <= document.text.index(words):
+                above = [h for h in above if h.level < heading.level] + [heading]
+        paths[words] = " > ".join(h.title for h in above[1:])
+    assert document.headings[0].title == "The Tide Book"
+    assert paths == {
+        "Of tides.": "Part I", "It falls.": "Part I > Ebb", "It rests.": "Part I > Ebb > Slack",
+        "It rises.": "Part I > 2. Flood", "More.": "Part I > 2. Flood",
+        "It roars.": "Part II > 3. Surge > Storm", "Words.": "Index"}
+
+
+def test_epub_without_contents_has_the_titles_of_its_pages(tmp_path):
+    pages = {f"{name}.xhtml": f"<html><head><title>{name}</title></head><body>{body}</body></html>"
+             for name, body in (("Docks", "<p>For cold goods.</p>"), ("Bridge", "<h1>Bridge</h1>"))}
+    document = read("a.epub", hostile_parts.epub(pages), tmp_path)
+    assert [(h.level, h.title) for h in document.headings[1:]] == [(1, "Docks"), (1, "Bridge")]
 
 
 def test_an_epub_without_one_of_its_chapters(tmp_path):
@@ -102,6 +181,13 @@ def test_mbox_messages(tmp_path):
     document = read("a.mbox", box, tmp_path)
     assert [h.title for h in document.headings] == ["S0", "S1", "S2"]
     assert len(document.parts) == 3 and "From here on." in parts(document)[2]
+
+
+def test_mbox_lines_are_as_they_were_written(tmp_path):
+    box = b"From a\n" + hostile_parts.mail(
+        "It runs.\n>From Monday on it hums.\n>>From the log.\n> From me").replace(b"\r", b"")
+    assert read("a.mbox", box, tmp_path).text.endswith(
+        "It runs.\nFrom Monday on it hums.\n>From the log.\n> From me")
 
 
 @pytest.mark.parametrize(("name", "source", "names"), [

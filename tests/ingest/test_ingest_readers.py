@@ -75,6 +75,16 @@ def test_markdown_headings_know_code_setext_and_front_matter():
     assert [text[h.start:h.end] for h in found] == ["# One `a`", "Two\n---", "### *Three* ###"]
 
 
+@pytest.mark.parametrize(("front", "titles"), [
+    ('title: "Pumps: a guide"', [(0, "Pumps: a guide"), (1, "Seals")]),
+    ("subtitle: x\ntitle: It's fine", [(0, "It's fine"), (1, "Seals")]),
+    ("title: Seals", [(1, "Seals")]), ("title: >\n  folded", [(1, "Seals")]),
+])
+def test_markdown_title_in_front_matter(front, titles, tmp_path):
+    document = read("a.md", f"---\n{front}\n---\n\n# Seals\n\ntitle: none\n", tmp_path)
+    assert [(h.level, h.title) for h in document.headings] == titles
+
+
 def test_html_keeps_content_and_drops_menus(tmp_path):
     page = ("<html><head><title>Manual</title><script>var x = 'evil';</script></head><body>"
             "<nav><a href='/'>Home page</a></nav><h1>Valves</h1><p>The valve V3 opens at "
@@ -113,6 +123,14 @@ def test_pdf_pages(tmp_path):
     assert [(p.page, document.text[p.start:p.end].strip()) for p in document.parts] == [
         (1, "Page one says 11."), (3, "Page three says 33.")]
     assert not document.problems  # an empty page is no scan
+
+
+def test_pdf_words_that_a_line_cuts_are_whole_again(tmp_path):
+    page = ("The mainte-\nnance of state-of-the-\nart pumps, pre-\nand post-war, by a well-known\n"
+            "and a well-\nknown yard; the K-\nring, an X-\nray and Smith-\nJones stay.")
+    assert read("a.pdf", make_pdf(page), tmp_path).text == (
+        "The maintenance of state-of-the-art pumps, pre-\nand post-war, by a well-known\n"
+        "and a well-known yard; the K-\nring, an X-\nray and Smith-\nJones stay.\n")
 
 
 def test_encrypted_pdf(tmp_path):
@@ -314,6 +332,41 @@ def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
                          + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
     assert read("a.docx", out.getvalue(), tmp_path).text == (
         "It holds.\n\nBelow 40 bar.\n\nNext.")
+
+
+def test_docx_margins_are_told_once_under_no_heading(tmp_path):
+    """Without what counts pages, in either way that Word writes it."""
+    document = docx.Document()
+    document.add_heading("Winches", 0)
+    document.add_paragraph("A winch pulls.")
+    document.add_section()
+    for at, section in enumerate(document.sections):
+        section.header.is_linked_to_previous = section.footer.is_linked_to_previous = False
+        section.header.paragraphs[0].text = "Manual W-9\tRevision C"
+        section.footer.paragraphs[0].add_run(f"Confidential {at}\tPage ")
+        for kind, text in (("begin", None), (None, " PAGE "), ("separate", None), (None, "3"),
+                           ("end", None)):
+            run = section.footer.paragraphs[0].add_run()
+            if kind:
+                run._r.append(docx.oxml.OxmlElement("w:fldChar"))
+                run._r[0].set(qn("w:fldCharType"), kind)
+            else:
+                run._r.append(docx.oxml.OxmlElement("w:t" if text == "3" else "w:instrText"))
+                run._r[0].text = text
+    for text in ("PAGE", "TITLE"):
+        field = docx.oxml.OxmlElement("w:fldSimple")
+        field.set(qn("w:instr"), text)
+        field.append(docx.oxml.OxmlElement("w:r"))
+        field[0].append(docx.oxml.OxmlElement("w:t"))
+        field[0][0].text = "Nine" if text == "TITLE" else "9"
+        document.sections[0].header.add_paragraph()._p.append(field)
+    out = io.BytesIO()
+    document.save(out)
+    found = read("a.docx", out.getvalue(), tmp_path)
+    assert parts(found) == ["# Winches\n\nA winch pulls.",
+                            "Manual W-9 Revision C\nNine\nConfidential 0\nConfidential 1"]
+    assert [(h.start, h.level, h.title) for h in found.headings] == [
+        (0, 0, "Winches"), (found.parts[1].start, 1, "")]
 
 
 @pytest.mark.parametrize(("body", "text"), [

@@ -163,6 +163,17 @@ def test_files_of_folders_are_named_as_if_given_one_by_one(here, named, docs, pr
         assert (Path.cwd() / source).samefile(path)
 
 
+def test_a_link_into_a_hidden_folder_is_told(ingest, docs):
+    (docs / ".shared" / "deep").mkdir(parents=True)
+    (docs / ".shared" / "deep" / "a.md").write_text("Hidden words.")
+    (docs / "shared").symlink_to(".shared/deep")
+    (docs / "again").symlink_to("sub")
+    report = ingest("docs")
+    assert [(failure.where, failure.why[:27]) for failure in report.failed] == [
+        ("docs/shared", "a link into a hidden folder")]
+    assert len(report.added) == 3
+
+
 def test_hostile_folder(ingest, docs, project):
     (docs / "empty.md").touch()
     (docs / "binary.txt").write_bytes(os.urandom(3000) + b"\x00")

@@ -35,6 +35,13 @@ def test_letters_are_the_same_however_they_are_spelt():
     assert shelf.search(["südtor", "su\u0308dtor"], 1) == [["a"], ["a"]]
 
 
+def test_marks_that_are_not_seen_part_no_word():
+    shelf = build_index([passage("a", "Die Auf\u200clage der Flut\u2060tore; a tide\u200bgate."),
+                         passage("b", "auf, gate"), passage("c", "می\u200cخواهم")])
+    found = shelf.search(["Auflage", "Fluttore", "tidegate", "می خواهم"], 1)
+    assert found == [["a"], ["a"], ["a"], ["c"]]
+
+
 def test_words_without_blanks_between_them_are_found():
     shelf = build_index([passage("a", "管理员每七天检查一次北门的密封。"),
                          passage("b", "水門の番人は圧力を書き込みます。")])

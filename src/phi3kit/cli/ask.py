@@ -69,9 +69,9 @@ def ask(
     from phi3kit.report import terminal_answer
 
     chosen = resolved.values.model
-    progress.note(f"loading {chosen.name} …" if chosen.endpoint is None else
-                  f"asking {chosen.name} at {chosen.endpoint} …")
-    assistant = open_assistant(resolved.values, use_rag=not no_rag)
+    assistant = open_assistant(resolved.values, use_rag=not no_rag, on_model=lambda: progress.note(
+        f"loading {chosen.name} …" if chosen.endpoint is None else
+        f"asking {chosen.name} at {chosen.endpoint} …"))
     if question is None:
         from phi3kit.cli.chat import chat
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from phi3kit.records import Answer, Message
 if TYPE_CHECKING:
     from phi3kit.rag.assistant import Assistant
 
+_COMMAND = re.compile(r"/[A-Za-z]*")
 _HELP = """\
 /sources  the passages behind the last answer, whole
 /clear    forget what was said; the next question stands alone
@@ -33,18 +35,22 @@ def chat(assistant: Assistant, *, closed_book: bool) -> None:
     progress.note("ask; /help tells more, Ctrl-D ends")
     while (line := read()) is not None:
         said = line.strip()
-        if said in ("/quit", "/exit"):
+        # "/etc/hosts?" and "/sources of error" are questions.
+        command = said.casefold() if _COMMAND.fullmatch(said) else ""
+        if command in ("/quit", "/exit"):
             return
-        if said == "/clear":
+        if command == "/clear":
             history.clear()
             last = None
             progress.note("forgotten")
-        elif said == "/sources":
+        elif command == "/sources":
             if last is None or not last.passages:
                 progress.note("no passages stand behind an answer yet")
             else:
                 terminal_answer.print_passages(last.passages, -1.0)
-        elif said.startswith("/"):
+        elif command:
+            if command != "/help":
+                progress.note(f"no command {said}")
             typer.echo(_HELP, err=True)
         elif said:
             answer = _answer(assistant, said, history)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Part of a collection's identity: raise it when the same document gives other chunks, or the
 # same chunk another text to embed.
-VERSION = 4
+VERSION = 5
 
 
 @dataclass(frozen=True, slots=True)

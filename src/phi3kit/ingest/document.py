@@ -96,19 +96,6 @@ def stacked(documents: list[tuple[Document, int | None]], *, above: tuple[Headin
                     markdown=True, problems=problems)
 
 
-def rows_under(sheets: list[tuple[str, list[str]]]) -> Document:
-    """A document of (title, rows): a part per row, under a heading that stands in no text."""
-    texts, parts, headings, at = [], [], [], 0
-    for title, rows in sheets:
-        if rows and title:
-            headings.append(Heading(at, at, 1, title))
-        for row in rows:
-            texts.append(row)
-            parts.append(Part(at, at + len(row)))
-            at += len(row) + 2
-    return Document("\n\n".join(texts), tuple(parts), tuple(headings))
-
-
 def bounded(document: Document, longest: int) -> Document:
     """The document in parts of at most `longest` characters.
 

@@ -139,6 +139,9 @@ def _follow(link: Path, root: Path, found: Found) -> bool:
     if target.is_dir():
         if link.parent.resolve().is_relative_to(target):
             found.fail(source, "a link to a folder that it lies in")
+        elif any(part.startswith(".") for part in target.relative_to(root).parts):
+            found.fail(source, "a link into a hidden folder, which is left out; name its target "
+                               "to ingest it")
         return False
     return True
 

@@ -198,12 +198,14 @@ def _last_question(history: Sequence[Message]) -> str:
     return next((m["content"] for m in reversed(history) if m["role"] == "user"), "")
 
 
-def open_assistant(settings: Settings, *, use_rag: bool = True) -> Assistant:
+def open_assistant(settings: Settings, *, use_rag: bool = True,
+                   on_model: Callable[[], None] | None = None) -> Assistant:
     """The assistant that `settings` describe: model, adapter, collection.
 
     Args:
         settings: the adapter is `ask.adapter`, the collection `ingest.collection`.
         use_rag: False answers closed book; no collection is needed then.
+        on_model: called when the collection is open, before the model is loaded.
 
     Raises:
         StoreError: the collection is missing or was built with another embedder.
@@ -213,6 +215,8 @@ def open_assistant(settings: Settings, *, use_rag: bool = True) -> Assistant:
 
     # The retriever first: what it can find wrong is found in a second, not after loading.
     retriever = open_retriever(settings) if use_rag else None
+    if on_model is not None:
+        on_model()
     adapter = Path(settings.ask.adapter) if settings.ask.adapter else None
     return Assistant(open_generator(settings, adapter=adapter), retriever, settings.ask)
 

@@ -20,7 +20,7 @@ from phi3kit.records import Passage
 # loses (nDCG@10 0.865 and 0.886 against 0.889). Single characters count: "type B", "step 3".
 _TOKEN = r"(?u)\w+"
 # Raise it when the same passages give another index.
-_VERSION = 3
+_VERSION = 4
 
 
 class LexicalIndex:

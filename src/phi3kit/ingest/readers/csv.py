@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from phi3kit.errors import DataError
-from phi3kit.ingest.document import Document, joined
+from phi3kit.ingest.document import Document
 from phi3kit.ingest.readers.decode import decode
+from phi3kit.ingest.readers.sheet import document_of, read_sheet
 from phi3kit.records import Failure
 
 _DELIMITERS = ",;\t|"
@@ -18,11 +21,12 @@ _COLUMNS = 16_384  # as many as a spreadsheet can have
 # Given to csv.reader after the last line: in a row of its own, or inside of an open quote.
 _END = "\x00"
 _SAID = re.compile(r"sep=([,;\t|])\n", re.IGNORECASE)
+_SAMPLE = 8192  # characters that tell the delimiter
 _OPEN = "a quote opens here and does not close"
 
 
 def read(data: bytes) -> Document:
-    """The rows, as "column: value" lines; the first row names the columns.
+    """The rows, as "column: value" lines, under the title above them (see `sheet.read_sheet`).
 
     A line "sep=;" above it, by which Excel knows the delimiter, is none.
     A row with a quote that does not close becomes a problem, and what follows its line is read.
@@ -37,19 +41,12 @@ def read(data: bytes) -> Document:
     said = _SAID.match(text)
     rows = _rows(_Feed(text if text.endswith("\n") else f"{text}\n", said.end() if said else 0,
                        1 if said else 0), said[1] if said else _delimiter(text), problems)
-    number, names = next(rows, (0, []))
-    names = [name.strip() for name in names]
-    _refuse_wide(names, number)
-    lines = []
-    for number, row in rows:
-        _refuse_wide(row, number)
-        if line := _line(names, row):
-            lines.append(line)
-    if not lines and problems:
+    sheet = read_sheet("", map(_stripped, rows))
+    if not sheet.rows and problems:
         raise DataError(f"{problems[0].where}: {problems[0].why}")
-    if not lines:
+    if not sheet.rows:
         raise DataError("no rows below the names of the columns")
-    return joined([(line, None) for line in lines], problems=tuple(problems))
+    return replace(document_of([sheet]), problems=tuple(problems))
 
 
 class _Feed:
@@ -124,25 +121,34 @@ def _open_for(row: list[str], lines: list[str], format_: dict[str, Any]) -> int:
     return 0
 
 
-def _refuse_wide(row: list[str], number: int) -> None:
+def _stripped(numbered: tuple[int, list[str]]) -> list[str]:
+    number, row = numbered
     if len(row) > _COLUMNS:
         raise DataError(f"line {number}: {len(row):,} columns; at most {_COLUMNS:,} are read")
-
-
-def _line(names: list[str], row: list[str]) -> str:
-    cells = [(names[at] if at < len(names) and names[at] else f"column {at + 1}", cell.strip())
-             for at, cell in enumerate(row)]
-    return "\n".join(f"{name}: {cell}" for name, cell in cells if cell)
+    return [cell.strip() for cell in row]
 
 
 def _delimiter(text: str) -> str:
-    # Of the sniffer's findings only the delimiter is used: whether quotes are doubled cannot
-    # be told from a sample.
     first = text.lstrip("\n").partition("\n")[0]
     if "\t" in re.sub(r'"[^"]*"', "", first):  # nothing else puts one between names
         return "\t"
+    lines = text[:_SAMPLE].splitlines(keepends=True)
+    sample = lines if len(text) <= _SAMPLE else lines[:-1]
+    best = max(_DELIMITERS, key=lambda delimiter: _evenness(sample, delimiter))
+    # One column, or rows too uneven to tell: what the first line has most of.
+    return best if _evenness(sample, best) > (0, 0) else max(_DELIMITERS, key=first.count)
+
+
+def _evenness(lines: list[str], delimiter: str) -> tuple[float, int]:
+    """The share of the rows that are cut into the same number of cells, and that number.
+
+    A title above the names, or a comma in some numbers, then does not decide.
+    """
     try:
-        return csv.Sniffer().sniff(text[:8192], delimiters=_DELIMITERS).delimiter
+        rows = [row for row in csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+                if any(row)]
     except csv.Error:
-        # One column, or rows too uneven to tell: what the first line has most of.
-        return max(_DELIMITERS, key=first.count)
+        return 0, 0
+    counts = Counter(len(row) for row in rows if len(row) > 1)
+    width, times = max(counts.items(), key=lambda one: (one[1], one[0]), default=(0, 0))
+    return times / max(1, len(rows)), width

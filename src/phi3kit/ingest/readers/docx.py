@@ -1,4 +1,4 @@
-"""DOCX: headings, paragraphs, tables, text boxes and notes, in the document's order."""
+"""DOCX: headings, paragraphs, tables, text boxes and notes, in order; then headers and footers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from phi3kit.errors import DataError, first_line
-from phi3kit.ingest.document import Document
+from phi3kit.ingest.document import Document, Heading, stacked
 from phi3kit.ingest.readers.archive import open_archive
 from phi3kit.ingest.readers.outline import Outline
 
 _HEADING = re.compile(r"heading (\d)", re.IGNORECASE)
 # What python-docx passes over with all that is inside: insertions that nobody has accepted yet,
-# content controls, and marks of meaning.
-_WRAPPERS = ("w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:smartTag", "w:customXml")
+# content controls, marks of meaning, and fields.
+_WRAPPERS = ("w:ins", "w:moveTo", "w:sdt", "w:sdtContent", "w:smartTag", "w:customXml",
+             "w:fldSimple")
+# Fields that count pages, and how many words beside one say no more than it ("Page 3 of 9").
+_PAGES = re.compile(r"\s*(?:PAGE|NUMPAGES|SECTIONPAGES)\b", re.IGNORECASE)
+_BESIDE = 2
+_COUNT = "\ufffc"
 
 
 def read(data: bytes) -> Document:
     """The body's text as Markdown; list items as "- item".
 
     Changes that are tracked count as accepted. A table of contents that Word keeps is left out.
+    What headers and footers say comes last and once, under no heading but the title, without page
+    numbers.
 
     Raises:
         DataError: encrypted, damaged, or no Word document.
@@ -40,12 +47,14 @@ def read(data: bytes) -> Document:
                 outline.table(_rows(block))
             else:
                 _paragraph(block, outline, notes)
+        margins = _margins(document.part)
     except MemoryError:
         raise
     except Exception as error:
         # Whatever zip, XML and python-docx raise on a file that is damaged or another format.
         raise DataError(f"damaged or no Word document ({first_line(error)})") from error
-    return outline.document()
+    return stacked([(outline.document(), None), (margins, None)]) if margins.text else (
+        outline.document())
 
 
 def _unwrap(body: Any) -> None:
@@ -98,6 +107,61 @@ def _notes(part: Any) -> dict[tuple[str, str], str]:
     return found
 
 
+def _margins(part: Any) -> Document:
+    """The lines of all headers, then of all footers, each once: pages and sections repeat them."""
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import qn
+
+    said: dict[str, None] = {}
+    for kind in ("header", "footer"):
+        for relation in part.rels.values():
+            if relation.reltype.rpartition("/")[2] != kind or relation.is_external:
+                continue
+            margin = parse_xml(relation.target_part.blob)
+            for field in margin.iter(qn("w:fldSimple")):
+                if _PAGES.match(field.get(qn("w:instr"), "")):
+                    for text in field.iter(qn("w:t")):
+                        text.text = _COUNT
+            _unwrap(margin)
+            for paragraph in margin.iter(qn("w:p")):
+                pieces = map(_without_count, _marked(paragraph).split("\t"))
+                said.setdefault(" ".join(" ".join(pieces).split()))
+    lines = "\n".join(filter(None, said))
+    # No heading of the body stands above them.
+    return Document(lines, (), (Heading(0, 0, 1, ""),), markdown=True)
+
+
+def _marked(paragraph: Any) -> str:
+    """The text of a paragraph's own runs, with `_COUNT` for each field that counts pages."""
+    from docx.oxml.ns import qn
+
+    told: list[str] = []
+    fields: list[str] = []  # that are open: what each is to show
+    for run in paragraph.iter(qn("w:r")):
+        if next(run.iterancestors(qn("w:p"))) is not paragraph:  # of a text box
+            continue
+        for each in run:
+            kind = each.tag.rpartition("}")[2]
+            if kind == "fldChar" and each.get(qn("w:fldCharType")) == "begin":
+                fields.append("")
+            elif kind == "fldChar" and each.get(qn("w:fldCharType")) == "end" and fields:
+                told.append(_COUNT if _PAGES.match(fields.pop()) else "")
+            elif kind == "instrText" and fields:
+                fields[-1] += each.text or ""
+            elif kind == "t" and not any(map(_PAGES.match, fields)):
+                told.append(each.text or "")
+            elif kind in ("tab", "ptab", "br", "cr"):
+                told.append("\t")
+    return "".join(told)
+
+
+def _without_count(piece: str) -> str:
+    """What stands between two tabs; nothing if it is there to count pages."""
+    said = piece.replace(_COUNT, " ")
+    counts = said != piece and len(re.findall(r"[^\W\d_]+", said)) <= _BESIDE
+    return "" if counts else said
+
+
 def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], str]) -> None:
     """A paragraph, then what hangs on it: its text boxes and its notes."""
     from docx.oxml.ns import qn
@@ -105,7 +169,7 @@ def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], st
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
     match = _HEADING.match(style)
     if style.lower() == "title":
-        outline.heading(1, paragraph.text)
+        outline.heading(0, paragraph.text)
     elif match:
         outline.heading(min(6, int(match[1])), paragraph.text)
     elif style.lower().startswith("list") and paragraph.text.strip():

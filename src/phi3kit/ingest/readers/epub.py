@@ -1,4 +1,4 @@
-"""EPUB: the chapters in reading order, each a part."""
+"""EPUB: the chapters in reading order, each a part, under the titles of the book's contents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from urllib.parse import unquote
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, Heading, stacked
 from phi3kit.ingest.readers import html
-from phi3kit.ingest.readers.archive import member, open_archive
+from phi3kit.ingest.readers.archive import member, open_archive, xml_member
+from phi3kit.ingest.readers.contents import contents, under_titles
 from phi3kit.records import Failure
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
@@ -24,26 +25,29 @@ def read(data: bytes) -> Document:
     """
     with open_archive(data) as archive:
         package = _package(archive)
-        opf = _xml(archive, package)
+        opf = xml_member(archive, package)
         protected = _protected(archive)
-        chapters: list[tuple[Document, int | None]] = []
+        folder = posixpath.dirname(package)
+        titles = contents(archive, opf, folder)
+        chapters: list[tuple[str, Document]] = []
         problems = []
-        for name in _spine(opf, posixpath.dirname(package)):
+        for name in _spine(opf, folder):
             if name in protected:
                 raise DataError("the book is protected against copying")
             try:
-                chapters.append((html.read(member(archive, name)), None))
+                chapters.append((name, html.read(member(archive, name))))
             except DataError as error:
                 problems.append(Failure(name, error.what))
-    if problems and not any(chapter.text.strip() for chapter, _ in chapters):
+    if problems and not any(chapter.text.strip() for _, chapter in chapters):
         raise DataError(f"{problems[0].where}: {problems[0].why}")
     title = " ".join("".join(opf.xpath("string(//*[local-name()='title'][1])")).split())
-    return stacked(chapters, above=(Heading(0, 0, 0, title),) if title else (),
-                   problems=tuple(problems))
+    placed = under_titles(chapters, titles, title)
+    return stacked([(chapter, None) for chapter in placed], problems=tuple(problems),
+                   above=(Heading(0, 0, 0, title),) if title else ())
 
 
 def _package(archive: zipfile.ZipFile) -> str:
-    paths = _xml(archive, _CONTAINER).xpath("//*[local-name()='rootfile']/@full-path")
+    paths = xml_member(archive, _CONTAINER).xpath("//*[local-name()='rootfile']/@full-path")
     if not paths:
         raise DataError("damaged e-book (its container names no package)")
     return str(paths[0])
@@ -64,16 +68,5 @@ def _spine(opf: Any, folder: str) -> list[str]:
 def _protected(archive: zipfile.ZipFile) -> set[str]:
     if _ENCRYPTION not in archive.namelist():
         return set()
-    found = _xml(archive, _ENCRYPTION).xpath("//*[local-name()='CipherReference']/@URI")
+    found = xml_member(archive, _ENCRYPTION).xpath("//*[local-name()='CipherReference']/@URI")
     return {unquote(name) for name in found}
-
-
-def _xml(archive: zipfile.ZipFile, name: str) -> Any:
-    from lxml import etree
-
-    # Nothing is fetched, and no entity grows.
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
-    try:
-        return etree.fromstring(member(archive, name), parser)
-    except etree.XMLSyntaxError as error:
-        raise DataError(f"damaged e-book ('{name}': {str(error)[:80]})") from error

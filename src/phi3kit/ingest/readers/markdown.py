@@ -9,12 +9,23 @@ from phi3kit.ingest.readers.decode import decode
 
 # Above an empty line "---" is a rule across the page, and what follows is text.
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?![ \t]*\n).*?\n---[ \t]*(?:\n|\Z)", re.DOTALL)
+# On one line; what YAML writes in other ways is left alone.
+_TITLE = re.compile(r"^title:[ \t]+(?P<quote>[\"']?)(?P<title>[^\s\"'|>&*!#\[{][^\n\"]*?)"
+                    r"(?P=quote)[ \t]*$", re.MULTILINE)
 
 
 def read(data: bytes) -> Document:
-    """The text as it stands, front matter included; headings as CommonMark sees them."""
+    """The text as it stands, front matter included; headings as CommonMark sees them.
+
+    The title that front matter gives is one of the whole, unless a heading repeats it.
+    """
     text = decode(data)
-    return whole(text, find_headings(text), markdown=True)
+    headings = find_headings(text)
+    front = _FRONT_MATTER.match(text)
+    title = _TITLE.search(front[0]) if front else None
+    if title and title["title"] not in {heading.title for heading in headings}:
+        headings = (Heading(0, 0, 0, title["title"]), *headings)
+    return whole(text, headings, markdown=True)
 
 
 def find_headings(text: str) -> tuple[Heading, ...]:

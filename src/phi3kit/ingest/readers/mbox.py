@@ -10,8 +10,10 @@ from phi3kit.ingest.document import Document, stacked
 from phi3kit.ingest.readers import mail
 from phi3kit.records import Failure
 
-# A message begins with "From " after an empty line; in a body that is ">From ".
+# A message begins with "From " after an empty line; in a body that is ">From ", and what was
+# ">From " there is ">>From ".
 _BEGINS = re.compile(rb"(?:\A|(?<=\n\n)|(?<=\r\n\r\n))From [^\n]*\n")
+_QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
 def read(data: bytes) -> Document:
@@ -28,7 +30,7 @@ def read(data: bytes) -> Document:
     problems = []
     for number, (match, end) in enumerate(zip(begins, ends, strict=True), start=1):
         try:
-            message = mail.read(data[match.end():end])
+            message = mail.read(_QUOTED.sub(rb"\1", data[match.end():end]))
         except (DataError, RecursionError) as error:
             problems.append(Failure(f"message {number}", str(error)))
             continue

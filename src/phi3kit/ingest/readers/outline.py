@@ -16,10 +16,10 @@ class Outline:
         self._at = 0
 
     def heading(self, level: int, title: str) -> None:
-        """Add a heading of `level` 1 to 6."""
+        """Add a heading of `level` 1 to 6, or a title of the whole with 0."""
         title = " ".join(title.split())
         if title:
-            line = f"{'#' * level} {title}"
+            line = f"{'#' * max(1, level)} {title}"
             self._headings.append(Heading(self._at, self._at + len(line), level, title))
             self._add(line)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import warnings
 
 from phi3kit.errors import DataError, first_line
@@ -12,10 +13,20 @@ from phi3kit.records import Failure
 
 _LIGATURES = str.maketrans({"\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi",
                             "\ufb04": "ffl", "\ufb05": "st", "\ufb06": "st"})
+# A word cut at the end of a line, with what hangs on its first half by hyphens. Nothing is tried
+# twice: no line can make it slow.
+_CUT = re.compile(r"(?<![^\W\d_])((?:[^\W\d_]++[-\u2010](?=[^\W\d_])){0,4}+)([^\W\d_]{2,}+)"
+                  r"([-\u2010\u00ad])[ \t]*+\n[ \t]*+([^\W\d_]{2,}+)")
+_COMPOUND = re.compile(r"(?<![^\W\d_])[^\W\d_]++[-\u2010][^\W\d_]++")
+# What follows a hyphen that stands for the rest of a word: "pre- and post-war".
+_JOINS = frozenset({"and", "or", "to", "und", "oder", "bis", "sowie", "et", "ou", "en"})
 
 
 def read(data: bytes) -> Document:
     """The pages' text, a part per page; pages without text become problems.
+
+    Words that are cut at the end of a line are joined where both halves meet in lower-case
+    letters (see `_whole_words`). Those cut at the end of a page stay so.
 
     Raises:
         DataError: encrypted, damaged, or no page with text (a scan).
@@ -39,7 +50,7 @@ def read(data: bytes) -> Document:
     except Exception as error:
         # Damaged files raise whatever the broken object met: KeyError, RecursionError, …
         raise DataError(f"damaged PDF ({first_line(error)})") from error
-    pages = [(text, number) for number, text in enumerate(texts, start=1)]
+    pages = [(text, number) for number, text in enumerate(_whole_words(texts), start=1)]
     if not any(text.strip() for text in texts):
         raise DataError(f"no text on its {len(texts)} pages; scans need text recognition first")
     empty = tuple(Failure(f"p. {number}", "no text on the page; a scan needs text recognition")
@@ -59,3 +70,25 @@ def _has_image(reader: object, number: int) -> bool:
 def _clean(text: str) -> str:
     """The text with letters for ligatures, which no question is typed with, and one line end."""
     return text.translate(_LIGATURES).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _whole_words(texts: list[str]) -> list[str]:
+    """The texts with words that a line's end cuts in one piece again.
+
+    The hyphen stays in what is a compound without doubt: where the same text writes it so
+    elsewhere within a line, or where the word has another hyphen. Of other compounds that are
+    cut at their hyphen it is lost: "cost-" above "free" becomes "costfree".
+    """
+    written = {word.casefold().replace("\u2010", "-") for text in texts
+               for word in _COMPOUND.findall(text)}
+
+    def join(cut: re.Match[str]) -> str:
+        before, first, hyphen, second = cut.groups()
+        if not (first[-1].islower() and second[0].islower()) or (
+                hyphen != "\u00ad" and second in _JOINS):
+            return cut[0]
+        kept = hyphen != "\u00ad" and (
+            bool(before) or f"{first}-{second}".casefold() in written)
+        return f"{before}{first}{hyphen if kept else ''}{second}"
+
+    return [_CUT.sub(join, text) for text in texts]

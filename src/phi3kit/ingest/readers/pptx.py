@@ -15,6 +15,8 @@ from phi3kit.ingest.readers.outline import Outline
 def read(data: bytes) -> Document:
     """A part per slide, numbered as pages, with its title as heading.
 
+    Charts are tables of their numbers, SmartArt the lines that it shows.
+
     Raises:
         DataError: encrypted, damaged, or no presentation.
     """
@@ -44,12 +46,48 @@ def _slide(slide: Any) -> Document:
         if getattr(shape, "has_table", False):
             outline.table([[cell.text for cell in row.cells if not cell.is_spanned]
                            for row in shape.table.rows])
+        elif getattr(shape, "has_chart", False):
+            _chart(shape.chart, outline)
         elif shape.has_text_frame:
             for paragraph in shape.text_frame.paragraphs:
                 outline.paragraph(paragraph.text.replace("\v", " "))
+        else:
+            for line in _diagram(shape):
+                outline.paragraph(f"- {line}")
     if slide.has_notes_slide and slide.notes_slide.notes_text_frame is not None:
         outline.paragraph(slide.notes_slide.notes_text_frame.text)
     return outline.document()
+
+
+def _chart(chart: Any, outline: Outline) -> None:
+    if chart.has_title and chart.chart_title.has_text_frame:
+        outline.paragraph(chart.chart_title.text_frame.text)
+    try:
+        plots = list(chart.plots)
+    except ValueError:  # of a kind that python-pptx does not know, as of shares
+        plots = []
+    for plot in plots:
+        every = list(plot.series)
+        names = [str(name) for name in plot.categories]
+        rows = [[name, *(_number(one.values[at]) if at < len(one.values) else "" for one in every)]
+                for at, name in enumerate(names)]
+        outline.table([["", *(one.name for one in every)], *rows] if rows else [])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.15g}"
+
+
+def _diagram(shape: Any) -> Iterator[str]:
+    """The lines of SmartArt: a part of its own, which the shape refers to."""
+    from lxml import etree
+
+    for reference in shape._element.xpath(".//*[local-name()='relIds']/@r:dm"):
+        data = etree.fromstring(shape.part.related_part(reference).blob, etree.XMLParser(
+            resolve_entities=False, no_network=True, load_dtd=False))
+        for paragraph in data.iter("{*}p"):
+            if line := "".join(text.text or "" for text in paragraph.iter("{*}t")).strip():
+                yield line
 
 
 def _shapes(shapes: Any) -> Iterator[Any]:

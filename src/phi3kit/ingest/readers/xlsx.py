@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
 
 from phi3kit.errors import DataError, first_line
-from phi3kit.ingest.document import Document, rows_under
+from phi3kit.ingest.document import Document
 from phi3kit.ingest.readers.archive import open_archive
+from phi3kit.ingest.readers.sheet import Sheet, document_of, read_sheet
 from phi3kit.records import Failure
 
 # A cell with a formula and no value. One of text ("str") may have the empty one.
@@ -21,9 +21,10 @@ _UNCOMPUTED = re.compile(rb"<c\b(?![^>]*\bt=.str)[^>]*>\s*<f\b[^>]*(?:/>|>[^<]*<
 
 
 def read(data: bytes) -> Document:
-    """The rows of every sheet, as "column: value" lines; the first filled row names the columns.
+    """The rows of every sheet, as "column: value" lines, under the title above them.
 
-    A sheet of one row, such as a note on the others, is that row.
+    Which row names the columns, `sheet.read_sheet` tells. A sheet of one row, such as a note on
+    the others, is that row.
 
     Formulas are read as the values that they had when the file was saved; those that a program
     wrote without computing them become problems.
@@ -34,8 +35,7 @@ def read(data: bytes) -> Document:
     import openpyxl
 
     open_archive(data).close()
-    sheets: list[tuple[str, list[str]]] = []
-    notes: list[list[str]] = []  # of each sheet, its row if it is the only one
+    sheets: list[Sheet] = []
     problems = []
     try:
         with warnings.catch_warnings():
@@ -45,10 +45,8 @@ def read(data: bytes) -> Document:
             for sheet in book.worksheets:
                 # Files claim to have more rows and columns than they do.
                 sheet.reset_dimensions()
-                names, rows = _rows(sheet.iter_rows(values_only=True))
-                sheets.append((sheet.title, rows))
-                note = "\n".join(filter(None, names))
-                notes.append([note] if note and not rows else [])
+                sheets.append(read_sheet(sheet.title, ([_shown(value) for value in row] for row
+                                                       in sheet.iter_rows(values_only=True))))
                 if count := _uncomputed(sheet):
                     problems.append(Failure(f"sheet '{sheet.title}'", f"{count:,} formulas whose "
                                             "values were never computed; open the file in a "
@@ -58,13 +56,11 @@ def read(data: bytes) -> Document:
     except Exception as error:
         # Whatever zip, XML and openpyxl raise on a file that is damaged or another format.
         raise DataError(f"damaged or no Excel workbook ({first_line(error)})") from error
-    if not any(rows for _, rows in sheets):
+    if not any(sheet.rows for sheet in sheets):
         if problems:
             raise DataError(f"{problems[0].where}: {problems[0].why}")
         raise DataError("no rows below the names of the columns")
-    found = rows_under([(title, rows or note)
-                        for (title, rows), note in zip(sheets, notes, strict=True)])
-    return replace(found, problems=tuple(problems))
+    return replace(document_of(sheets), problems=tuple(problems))
 
 
 def _uncomputed(sheet: Any) -> int:
@@ -79,15 +75,6 @@ def _uncomputed(sheet: Any) -> int:
     return count + len(_UNCOMPUTED.findall(left))
 
 
-def _rows(rows: Iterator[Sequence[Any]]) -> tuple[list[str], list[str]]:
-    """The first filled row, and those below it as text."""
-    filled = (cells for row in rows if any(cells := [_shown(value) for value in row]))
-    names = next(filled, [])
-    return names, ["\n".join(
-        f"{names[at] if at < len(names) and names[at] else f'column {at + 1}'}: {cell}"
-        for at, cell in enumerate(cells) if cell) for cells in filled]
-
-
 def _shown(value: Any) -> str:
     if value is None:
         return ""
@@ -95,4 +82,6 @@ def _shown(value: Any) -> str:
         return value.date().isoformat()
     if isinstance(value, (date, time)):
         return value.isoformat()
+    if isinstance(value, float):  # as many digits as Excel has: 0.3, not 0.30000000000000004
+        return f"{value:.15g}"
     return str(value).strip()
