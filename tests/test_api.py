@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from phi3kit.errors import DataError, RunError, SettingsError, StoreError
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "scripts" / "tune-phi3"
 NOTEBOOK = ROOT / "docs" / "tune-phi3.ipynb"
+
+
+def test_every_call_is_among_what_the_module_names() -> None:
+    own = {name for name, value in vars(api).items() if isfunction(value)
+           and value.__module__ == api.__name__ and not name.startswith("_")}
+    assert own == set(api.__all__)
 
 
 def test_settings_take_dotted_keys_and_refuse_unknown_ones(project: Path) -> None:

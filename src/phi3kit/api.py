@@ -6,7 +6,7 @@
     audit = api.check_dataset(mine)
     run = api.finetune(mine)
     answers = api.ask(["How often is the seal checked?"],
-                      api.settings({"ask.adapter": run.run}), rag=False)
+                      api.settings({"model.name": "phi-3-mini", "ask.adapter": run.run}), rag=False)
 
 Each call returns a frozen record of `phi3kit.records`, and raises a `phi3kit.errors.Phi3kitError`
 with one line for what its caller can mend. Nothing heavy is imported before a call needs it.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from phi3kit.plan.step import Method
 
 __all__ = ["advise", "ask", "check_dataset", "compare", "export", "finetune", "ingest",
-           "raft_dataset", "search", "settings", "split_dataset", "synth_dataset"]
+           "plan", "raft_dataset", "search", "settings", "split_dataset", "synth_dataset"]
 
 
 def settings(values: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Settings:

@@ -149,6 +149,7 @@ def test_encrypted_pdf(tmp_path):
     ("a.pdf", make_pdf("x")[:300], "damaged PDF"), ("a.txt", make_pdf("x"), "a PDF"),
     ("a.docx", b"hello", "no DOCX"), ("a.docx", b"PK\x03\x04zip it is not", "damaged"),
     ("a.csv", b"a,b\n", "no rows"), ("a.json", b"{", "line 1: not JSON"),
+    ("a.json", b'{"a\n', r"line 1: not JSON \(Invalid control character\)"),
     ("a.json", b"[" * 100_000, "JSON that cannot be read"), ("a.jsonl", b"{\n[", "line 1"),
     ("a.json", b"[]", "no text"), ("a.html", b"<html></html>", "no text"),
     ("a.csv", b'a,b\n"' + b"x" * 1_100_000, "line"),

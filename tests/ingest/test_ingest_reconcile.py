@@ -90,7 +90,10 @@ def test_a_folder_that_is_gone_is_a_failure_and_loses_nothing(ingest, docs):
     shutil.rmtree(docs)
     report = ingest("docs")
     assert [f.where for f in report.failed] == ["docs"] and not report.deleted
+    assert "the 3 documents that the collection holds of it stay" in report.failed[0].why
     assert len(held()) == 3
+    docs.mkdir()  # what it says takes them out
+    assert len(ingest("docs").deleted) == 3
 
 
 def test_a_file_that_became_unreadable_keeps_its_chunks(ingest, docs):

@@ -122,3 +122,14 @@ def test_stop_ids_have_the_end_of_turn_even_when_no_configuration_names_it(tiny)
     assert chat.stop_token_ids(tiny.tokenizer, tiny.model) == sorted(ids.values())
     tiny.tokenizer = _with_template(tiny, DROPS_SYSTEM.replace("<|end|>", ""))
     assert chat.stop_token_ids(tiny.tokenizer, tiny.model) == [ids["<|endoftext|>"]]
+
+
+def test_a_template_that_is_broken_is_told_from_one_that_refuses(tiny, monkeypatch):
+    asked = [{"role": "user", "content": "q"}]
+    broken = "{% for m in messages %}\n{{ m['content'] "
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", broken)
+    with pytest.raises(ModelError, match=r"line 2 of the chat template is no Jinja.*Mend"):
+        chat.render(tiny.tokenizer, asked, generation=True)
+    monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ raise_exception('not so') }}")
+    with pytest.raises(ModelError, match=r"refuses these messages \(not so\)"):
+        chat.render(tiny.tokenizer, asked, generation=True)

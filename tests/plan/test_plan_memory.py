@@ -19,6 +19,7 @@ from phi3kit.models.catalog import CATALOG
 from phi3kit.plan.memory import METHODS, adapter_parameters, plan_memory
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import Calibration, CalibrationRow, as_json
+from phi3kit.report.plan_text import title
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +62,12 @@ def test_nf4_takes_a_quarter_of_the_linear_weights() -> None:
 def test_a_context_beyond_the_models_own_is_named() -> None:
     plan = plan_memory(shape_of("phi-3-mini"), "lora", context=8192)
     assert any("4096 tokens" in line for line in plan.assumptions)
+
+
+def test_a_small_model_is_not_of_0_billion_parameters() -> None:
+    for name, told in (("smollm2-135m", "134.52 M"), ("phi-3-mini", "3.82 B")):
+        assert title([plan_memory(shape_of(name), "lora")]).startswith(
+            f"{name}: {told} parameters")
 
 
 def test_phi3_small_is_fused_too() -> None:

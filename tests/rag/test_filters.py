@@ -48,6 +48,13 @@ def test_a_name_with_brackets_is_found_as_it_is_written():
     assert not read_filters(["source=report[1].pdf"]).match(place("docs/old_report[1].pdf"))
 
 
+def test_names_are_the_same_however_their_letters_are_composed():
+    at = place("docs/u\u0308ber/na\u0308me.md", heading="Tu\u0308ren")
+    for text in ("source=n\u00e4me.md", "source=\u00fcber/*", "source=na\u0308me.md",
+                 "heading=T\u00dcR"):
+        assert read_filters([text]).match(at)
+
+
 def test_one_of_a_key_and_all_keys_have_to_hold():
     both = read_filters(["source=a.md", "source=b.md", "page=2"])
     assert both.match(place("b.md", page=2)) and both.match(place("a.md", page=2))

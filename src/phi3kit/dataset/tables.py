@@ -42,7 +42,8 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
     except UnicodeDecodeError as error:
         raise DataError("not UTF-8", where=str(path), mend="Save it as UTF-8") from error
     except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        raise DataError(f"cannot be read ({error.strerror})", where=str(path),
+                        mend="Name a file that you may read") from error
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return _csv(path, text)

@@ -251,7 +251,11 @@ class _Reconcile:
         """Sources that the collection holds and the paths no longer do, if they are to go."""
         for source in self._found.gone:
             if source not in self._held:
-                self._fail(source, "no such file or folder")
+                inside = sum(held.startswith(f"{source}/") for held in self._held)
+                # It may be a disk that is not there today.
+                self._fail(source, "no such file or folder" + (
+                    f"; the {inside} documents that the collection holds of it stay. To take "
+                    "them out, put an empty folder in its place" if inside else ""))
         if not self._wanted.prune:
             return []
         return sorted(source for source in self._held

@@ -126,11 +126,16 @@ def turn_end(tokenizer: Any) -> int | None:
 
 
 def _apply(tokenizer: Any, messages: list[dict[str, str]], generation: bool) -> str:
-    from jinja2 import TemplateError
+    from jinja2 import TemplateError, TemplateSyntaxError
 
     try:
         return str(tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=generation))
+    except TemplateSyntaxError as error:
+        raise ModelError(f"line {error.lineno} of the chat template is no Jinja ({error.message})",
+                         where=str(tokenizer.name_or_path),
+                         mend="Mend chat_template.jinja, or chat_template in "
+                              "tokenizer_config.json") from error
     except (TemplateError, TypeError, ValueError) as error:
         raise ModelError(f"the chat template refuses these messages ({error})",
                          where=str(tokenizer.name_or_path),

@@ -22,7 +22,9 @@ def title(plans: Sequence[MemoryPlan]) -> str:
         told.append(f"{name} " + (
             str(getattr(first, name)) if len(set(values.values())) == 1 else
             ", ".join(f"{value} for {method}" for method, value in values.items())))
-    return f"{first.model}: {first.parameters / 1e9:.2f} B parameters, {', '.join(told)}"
+    count = first.parameters
+    size = f"{count / 1e9:.2f} B" if count >= 10**9 else f"{count / 1e6:.2f} M"
+    return f"{first.model}: {size} parameters, {', '.join(told)}"
 
 
 def memory_rows(found: TrainingPlan) -> list[list[str]]:

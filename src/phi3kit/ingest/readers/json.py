@@ -27,7 +27,7 @@ def read(data: bytes) -> Document:
     try:
         value = json.loads(decode(data))
     except json.JSONDecodeError as error:
-        raise DataError(f"line {error.lineno}: not JSON ({error.msg})") from error
+        raise DataError(f"line {error.lineno}: not JSON ({fault(error)})") from error
     except (RecursionError, ValueError) as error:
         raise DataError(f"JSON that cannot be read ({type(error).__name__})") from error
     found = _lists(value, ()) if isinstance(value, dict) else []
@@ -36,6 +36,11 @@ def read(data: bytes) -> Document:
     records = value if isinstance(value, list) else [value]
     lines = [line for line in map(describe, records) if line]
     return joined([(line, None) for line in lines])
+
+
+def fault(error: Exception) -> str:
+    """What Python says of text that is not JSON, which may end where it would name the place."""
+    return getattr(error, "msg", type(error).__name__).removesuffix(" at")
 
 
 def _lists(value: dict[str, Any], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], list[Any]]]:

@@ -7,7 +7,7 @@ import json
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, joined
 from phi3kit.ingest.readers.decode import decode
-from phi3kit.ingest.readers.json import describe
+from phi3kit.ingest.readers.json import describe, fault
 from phi3kit.records import Failure
 
 
@@ -25,8 +25,7 @@ def read(data: bytes) -> Document:
         try:
             text = describe(json.loads(line))
         except (ValueError, RecursionError) as error:
-            problems.append(Failure(f"line {number}",
-                                    f"not JSON ({getattr(error, 'msg', type(error).__name__)})"))
+            problems.append(Failure(f"line {number}", f"not JSON ({fault(error)})"))
             continue
         if text:
             pieces.append((text, None))
