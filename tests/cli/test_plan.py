@@ -211,9 +211,9 @@ def test_several_cards_hold_it_together_and_are_paid_for_together(
 def test_what_no_number_of_cards_holds_names_the_change_without_a_card(run_cli: Any) -> None:
     told = run_cli("plan", "70B", "--context", "2048")
     assert told.returncode == 0
-    assert "--checkpointing takes 3 of 24 GB, 2 of 40 GB, 2 of 48 GB" in told.stdout
+    assert "--checkpointing takes 5 of 24 GB, 2 of 40 GB, 2 of 48 GB" in told.stdout
     marked = run_cli("plan", "70B", "--context", "2048", "--markdown").stdout
-    assert "takes 3 of 24 GB, 2 of 40 GB, 2 of 48 GB" in marked
+    assert "takes 5 of 24 GB, 2 of 40 GB, 2 of 48 GB" in marked
 
 
 def test_the_largest_batch_and_context_fit_and_more_does_not(run_cli: Any) -> None:

@@ -16,6 +16,7 @@ from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.finetune.calibration import calibrate
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
+from phi3kit.models.hardware import cpu_has_bfloat16
 from phi3kit.plan.cards import shared_out
 from phi3kit.plan.gpus import find_gpu
 from phi3kit.plan.memory import parts_of
@@ -59,7 +60,8 @@ def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> Non
     # Four rows of 54 or 55 tokens, end to end, are held at once.
     assert (row.batch, row.context) == (4, 55)
     result = state_of(trained)[1]["result"]
-    step = Step(context=55, batch=4, place="cpu",
+    assert row.float32 is not cpu_has_bfloat16()
+    step = Step(context=55, batch=4, place="cpu", float32=row.float32,
                 answers=result["trained_tokens"] / result["tokens"])
     planned = sum(parts_of(shape_of(str(tiny_phi3)), "lora", step).values())
     assert row.planned_bytes == planned
@@ -196,7 +198,7 @@ def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> Non
     assert report.micro_batch_tokens == ON_CPU
     mine = settings.load({"model.name": state["result"]["base"], "finetune.batch_size": 4}).values
     passes = {held: predicted(replace(report, micro_batch_tokens=held), mine, [55] * 8,
-                              device="cpu") for held in (512, 128)}
+                              device="cpu", dtype="bfloat16") for held in (512, 128)}
     assert {held: (row.batch, row.context, row.pass_tokens) for held, row in passes.items()} == {
         512: (4, 55, 220), 128: (2, 55, 128)}
 

@@ -231,7 +231,7 @@ def test_no_dataset_is_an_error(project: Path) -> None:
 
 
 @pytest.mark.parametrize(("device", "qlora", "optimizer"), [
-    ("cuda", True, "paged_adamw_32bit"), ("cuda", False, "adamw_torch"),
+    ("cuda", True, "paged_adamw_32bit"), ("cuda", False, "adamw_torch_fused"),
     ("cpu", True, "adamw_torch"), ("mps", True, "adamw_torch")])
 def test_qlora_pages_its_optimizer_on_cuda_alone(tmp_path: Path, device: str, qlora: bool,
                                                  optimizer: str) -> None:

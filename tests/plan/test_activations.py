@@ -27,7 +27,7 @@ SHORT, LONG = 64, 128
 
 def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
                checkpointing: bool = False, attention: Any = nullcontext, full: bool = False,
-               **adapter: Any) -> int:
+               dtype: str = "bfloat16", **adapter: Any) -> int:
     """Bytes alive between forward and backward, weights and gradients left out."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -80,8 +80,8 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
             eos_token_id=2))
     else:
         model = LlamaForCausalLM(LlamaConfig(**common))
-    loaded = Loaded(model=model.to(torch.bfloat16), tokenizer=None, name="made here",
-                    fingerprint="", quantization="none", dtype="bfloat16", device="cpu",
+    loaded = Loaded(model=model.to(getattr(torch, dtype)), tokenizer=None, name="made here",
+                    fingerprint="", quantization="none", dtype=dtype, device="cpu",
                     spec=CATALOG[spec_name], context=512)
     if full:
         adapted = model.float().train()
@@ -104,45 +104,53 @@ def shape(kv_heads: int, fused: bool) -> Shape:
                   intermediate=INTERMEDIATE, vocab=VOCAB, fused=fused, parameters=0, context=512)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 @pytest.mark.parametrize("kv_heads", [8, 2])
 @pytest.mark.parametrize("spec_name", ["phi-3-mini", "smollm2-135m"])
-def test_a_layer_holds_what_the_plan_says(spec_name: str, kv_heads: int) -> None:
+def test_a_layer_holds_what_the_plan_says(spec_name: str, kv_heads: int, dtype: str) -> None:
     def per_token(layers: int) -> float:
-        short, long = (held_bytes(spec_name, kv_heads, layers, t) for t in (SHORT, LONG))
-        return (long - short) / (LONG - SHORT)
-
-    counted = (per_token(3) - per_token(1)) / 2
-    planned = layer_activations(shape(kv_heads, fused=spec_name == "phi-3-mini"))
-    # What is left: A's images (2 * rank per module) and a number per head and norm.
-    assert planned == pytest.approx(counted, rel=0.02)
-    assert counted - planned < 2 * RANK * 7 + 4 * HEADS + 16
-
-
-@pytest.mark.parametrize("spec_name", ["phi-3-mini", "smollm2-135m"])
-def test_with_checkpointing_a_layer_holds_its_input(spec_name: str) -> None:
-    def per_token(layers: int) -> float:
-        short, long = (held_bytes(spec_name, 2, layers, t, checkpointing=True)
+        short, long = (held_bytes(spec_name, kv_heads, layers, t, dtype=dtype)
                        for t in (SHORT, LONG))
         return (long - short) / (LONG - SHORT)
 
-    assert (per_token(3) - per_token(1)) / 2 == pytest.approx(2 * HIDDEN, rel=0.02)
+    counted = (per_token(3) - per_token(1)) / 2
+    planned = layer_activations(shape(kv_heads, fused=spec_name == "phi-3-mini"),
+                                float32=dtype == "float32")
+    # What is left: A's images (rank numbers per module) and a number per head and norm.
+    assert planned == pytest.approx(counted, rel=0.02)
+    size = 4 if dtype == "float32" else 2
+    assert counted - planned < size * RANK * 7 + 4 * HEADS + 16
 
 
-@pytest.mark.parametrize("kv_heads", [8, 2])
-def test_on_a_cpu_short_rows_hold_their_attention_matrix(kv_heads: int) -> None:
+@pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 2), ("float32", 4)])
+@pytest.mark.parametrize("spec_name", ["phi-3-mini", "smollm2-135m"])
+def test_with_checkpointing_a_layer_holds_its_input(
+    spec_name: str, dtype: str, size: int,
+) -> None:
+    def per_token(layers: int) -> float:
+        short, long = (held_bytes(spec_name, 2, layers, t, checkpointing=True, dtype=dtype)
+                       for t in (SHORT, LONG))
+        return (long - short) / (LONG - SHORT)
+
+    assert (per_token(3) - per_token(1)) / 2 == pytest.approx(size * HIDDEN, rel=0.02)
+
+
+@pytest.mark.parametrize(("kv_heads", "dtype"), [
+    (8, "bfloat16"), (2, "bfloat16"), (2, "float32")])
+def test_on_a_cpu_short_rows_hold_their_attention_matrix(kv_heads: int, dtype: str) -> None:
     from phi3kit.finetune.attention import short_rows
 
     def of_a_layer(tokens: int) -> float:
         # The causal mask is made once for a length, and kept: not by these two.
-        held_bytes("smollm2-135m", kv_heads, 1, tokens, attention=short_rows)
-        three, one = (held_bytes("smollm2-135m", kv_heads, layers, tokens, attention=short_rows)
-                      for layers in (3, 1))
+        held_bytes("smollm2-135m", kv_heads, 1, tokens, attention=short_rows, dtype=dtype)
+        three, one = (held_bytes("smollm2-135m", kv_heads, layers, tokens, attention=short_rows,
+                                 dtype=dtype) for layers in (3, 1))
         return (three - one) / 2
 
     for tokens in (SHORT, LONG, 3 * LONG):
-        step = Step(context=tokens, place="cpu")
+        step = Step(context=tokens, place="cpu", float32=dtype == "float32")
         planned = _layer(shape(kv_heads, fused=False), step) * tokens
-        cast = 2 * RANK * sum(shape(kv_heads, fused=False).linear_widths)
+        cast = 0 if step.float32 else 2 * RANK * sum(shape(kv_heads, fused=False).linear_widths)
         assert planned + cast == pytest.approx(of_a_layer(tokens), rel=0.03)
 
 

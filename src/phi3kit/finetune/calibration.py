@@ -13,6 +13,7 @@ from phi3kit import runs
 from phi3kit.dataset.examples import read_examples
 from phi3kit.dataset.size import row_lengths
 from phi3kit.errors import ModelError, Phi3kitError, RunError
+from phi3kit.finetune.methods import computes_in
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import Calibration, CalibrationRow, Failure, TrainReport
@@ -68,8 +69,10 @@ def _row(path: Path, state: Mapping[str, Any]) -> CalibrationRow:
     report = msgspec.convert(state["result"], TrainReport)
     if report.planned is None:
         settings = _settings(path, state)
-        return replace(predicted(report, settings, _lengths(settings, state),
-                                 device=_device(settings, state)), run=str(path))
+        device = _device(settings, state)
+        dtype = computes_in(settings.model.dtype, device, full=settings.finetune.full)
+        return replace(predicted(report, settings, _lengths(settings, state), device=device,
+                                 dtype=dtype), run=str(path))
     kept = replace(report.planned, run=str(path), peak_bytes=report.peak_memory_bytes,
                    seconds=report.seconds)
     try:

@@ -12,6 +12,7 @@ import msgspec
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.files import flush, flush_tree, write_json
+from phi3kit.models.hardware import pick_dtype
 from phi3kit.settings import FinetuneSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -62,12 +63,22 @@ def _key(name: str) -> str:
     return f"finetune.init: {name}" if name in ("pissa", "loftq") else f"finetune.{name}"
 
 
+def computes_in(wanted: str, device: str, *, full: bool) -> str:
+    """The arithmetic that `model.dtype` stands for: "bfloat16", "float16" or "float32".
+
+    On a CPU "auto" is float32 for whole models, whatever the CPU is fast at: casting every weight
+    in each pass costs more than bfloat16 saves.
+    """
+    if full and wanted == "auto" and device == "cpu":
+        return "float32"
+    return pick_dtype(wanted, device)
+
+
 def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) -> Loaded:
     """The base, ready to train or to take an adapter.
 
     Whole models are held in float32, for bfloat16's 8 bits swallow small updates; the
-    arithmetic is `model.dtype` all the same, see `arithmetic` and `Loaded.dtype`. On a CPU "auto"
-    is float32 for them, whatever the CPU is fast at.
+    arithmetic is `model.dtype` all the same, see `arithmetic` and `Loaded.dtype`.
 
     Args:
         model: the base, its device and its arithmetic.
@@ -77,14 +88,11 @@ def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) 
     Raises:
         ModelError: the base cannot be loaded, or not be trained in this arithmetic.
     """
-    from phi3kit.models.hardware import pick_device, pick_dtype
+    from phi3kit.models.hardware import pick_device
     from phi3kit.models.loading import load_base
 
     device = pick_device(model.device)
-    dtype = pick_dtype(model.dtype, device)
-    if own.full and model.dtype == "auto" and device == "cpu":
-        # Casting every weight in each pass costs a CPU more than its bfloat16 saves.
-        dtype = "float32"
+    dtype = computes_in(model.dtype, device, full=own.full)
     if dtype == "float16" and device != "cuda":
         raise ModelError("float16 gradients vanish without a loss scale, which is there on CUDA "
                          "only", where="model.dtype", mend="Use bfloat16 or float32")

@@ -49,14 +49,14 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
         card = torch.cuda.get_device_name()
     try:
         row = predicted(report, settings, lengths, device=loaded.device, card=card,
-                        processes=team.size)
+                        processes=team.size, dtype=loaded.dtype)
     except ModelError:
         return report
     return replace(report, planned=row)
 
 
 def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *, device: str,
-              card: str = "", processes: int = ALONE.size) -> CalibrationRow:
+              dtype: str, card: str = "", processes: int = ALONE.size) -> CalibrationRow:
     """What `plan` says of a run, beside what the run took.
 
     Nothing that the run measured enters what is planned, but the number of its tokens into
@@ -66,6 +66,7 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
         report: of the finished run.
         lengths: tokens of each example.
         device: "cpu", "cuda" or "mps".
+        dtype: what it computed in.
         card: the GPU's name, as its driver gives it.
         processes: that trained it together.
 
@@ -86,7 +87,8 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
                   *(["packing"] if own.packing else [])), card=card,
         processes=processes, sharded=own.shard and processes > 1,
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
-        pass_tokens=min(held, max(1, mean * own.batch_size // processes)))
+        pass_tokens=min(held, max(1, mean * own.batch_size // processes)),
+        float32=dtype == "float32")
     rows = [replace(blank, context=width, batch=count)
             for width, count in _passes(lengths, own, held, processes, device)]
     return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
@@ -109,11 +111,12 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
     """
     parts = parts_of(shape, row.method, Step(
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
-        answers=row.answers, place="cpu" if row.device == "cpu" else "gpu"))
+        answers=row.answers, place="cpu" if row.device == "cpu" else "gpu",
+        float32=row.float32))
     # A GPU's peak is what the tensors had, without context and fragmentation.
     held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
     if row.sharded:
-        held -= shared_out(shape, row.method, row.processes)
+        held -= shared_out(shape, row.method, row.processes, float32=row.float32)
         if row.method == "full" and row.device == "cpu":
             held += checkpoint_gathered(shape)
     return held

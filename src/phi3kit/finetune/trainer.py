@@ -141,9 +141,12 @@ def _optimizer(device: str, *, qlora: bool) -> str:
     """QLoRA's paged AdamW on a CUDA card (Dettmers et al. 2023, section 3), else torch's.
 
     Its moments move to host memory while a long row needs their room, instead of ending the
-    run. The arithmetic is AdamW's in 32 bits either way.
+    run. torch's is the one of a single kernel there: the other holds a copy of all that trains
+    during its step. The arithmetic is AdamW's in 32 bits either way.
     """
-    return "paged_adamw_32bit" if qlora and device == "cuda" else "adamw_torch"
+    if device != "cuda":
+        return "adamw_torch"
+    return "paged_adamw_32bit" if qlora else "adamw_torch_fused"
 
 
 def _save_in_time(team: Processes) -> Any:

@@ -32,11 +32,11 @@ def pick_dtype(wanted: str, device: str) -> str:
 
     bfloat16 needs hardware: without it, CPUs emulate it at a fraction of float32's speed.
     """
-    import torch
-
     if wanted != "auto":
         return wanted
     if device == "cuda":
+        import torch
+
         return "bfloat16" if torch.cuda.is_bf16_supported(
             including_emulation=False) else "float16"
     if device == "cpu" and cpu_has_bfloat16():

@@ -6,16 +6,21 @@ vocabulary, per token:
 
 - a layer holds 20h + 6k + 8i bytes (16h + 4k + 8i where query, key and value, and gate and up,
   are modules of their own): 16-bit tensors, but float32 inside the norms. Korthikanti et al.
-  2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix;
+  2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix. In float32
+  it is 32h + 12k + 16i (24h + 8k + 16i);
 - the attention matrix is not held: memory-efficient attention computes it in blocks (Rabe and
-  Staats 2021). On a CPU it is for all but very long rows, as finetune/attention.py has it: 2 bytes
+  Staats 2021). On a CPU it is for all but very long rows, as finetune/attention.py has it: a number
   per head and token of the row up to the end of its block of queries;
-- gradient checkpointing (Chen et al. 2016) keeps 2h bytes per layer and recomputes one layer at
-  a time, which with its gradients takes 4h + 4i bytes more;
-- the loss behind a frozen output layer is computed in blocks of 4 Mi logits, and holds 2h per
-  answer token (finetune/head.py); behind one that is trained it takes 14v per answer token:
-  16-bit logits, and float32 logits, log-probabilities and gradient;
-- the backward pass of the last layer takes 21h beside all that is kept.
+- gradient checkpointing (Chen et al. 2016) keeps h numbers per layer and recomputes one layer at
+  a time, which with its gradients takes 4h + 4i bytes more, in float32 8i;
+- the loss behind a frozen output layer is computed in blocks of 4 Mi logits, and holds h numbers
+  per answer token (finetune/head.py); behind one that is trained it takes 14v bytes per answer
+  token: 16-bit logits, and float32 logits, log-probabilities and gradient. Without the first it is
+  12v in float32;
+- AdamW takes two float32 tensors of the size of a weight, one weight at a time on a CPU, when the
+  activations are gone; on CUDA, where one kernel does it all, none;
+- the backward pass of the last layer takes 21h beside all that is kept, in float32 9h + 6i where
+  that is more.
 """
 
 from __future__ import annotations
@@ -31,11 +36,16 @@ ATTENTION_KEPT_UP_TO = 1024
 ATTENTION_BLOCK = 128
 UNPACKED_UP_TO = 2 * 2**30
 LOGITS_AT_ONCE = 4 * 2**20
-_LOGIT_BYTES = 4 + 2 + 2  # float32, the 16-bit product, and the 16-bit shares
+# Float32, the 16-bit product, and the 16-bit shares; or float32 logits and shares.
+_LOGIT_BYTES = 4 + 2 + 2
 
 
-def layer_activations(shape: Shape) -> int:
+def layer_activations(shape: Shape, *, float32: bool = False) -> int:
     """Bytes that one decoder layer holds per token between forward and backward."""
+    if float32:
+        attention = (32 * shape.hidden + 12 * shape.key_width if shape.fused else
+                     24 * shape.hidden + 8 * shape.key_width)
+        return attention + 16 * shape.intermediate
     attention = (20 * shape.hidden + 6 * shape.key_width if shape.fused else
                  16 * shape.hidden + 4 * shape.key_width)
     return attention + 8 * shape.intermediate
@@ -44,14 +54,18 @@ def layer_activations(shape: Shape) -> int:
 def activations(shape: Shape, method: Method, step: Step) -> int:
     """Bytes at the fullest moment of a step."""
     layer = _layer(shape, step)
+    hidden, inner = shape.hidden, shape.intermediate
     if step.checkpointing:
-        kept = 2 * shape.hidden * shape.layers
-        backward = layer + 4 * shape.hidden + 4 * shape.intermediate
+        kept = step.number_bytes * hidden * shape.layers
+        backward = layer + (8 * inner if step.float32 else 4 * hidden + 4 * inner)
     else:
         kept = layer * shape.layers
-        backward = 21 * shape.hidden
+        backward = max(21 * hidden, 9 * hidden + 6 * inner if step.float32 else 0)
     # The loss is done before any layer's backward begins.
-    return step.tokens * kept + max(step.tokens * backward, _loss(shape, method, step))
+    held = step.tokens * kept + max(step.tokens * backward, _loss(shape, method, step))
+    if method == "full" and step.place == "cpu":
+        return max(held, 8 * shape.vocab * shape.hidden)
+    return held
 
 
 def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
@@ -59,17 +73,17 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
 
     Full fine-tuning casts its float32 weights for each forward pass; an adapter's A and B are
     cast, and kept as long as their layer's activations; QLoRA unpacks the layer that is being
-    computed, and on a CPU all of them, up to 2 GiB.
+    computed, and on a CPU all of them, up to 2 GiB. In float32 nothing is cast.
 
     Args:
         adapter: its weights.
     """
     if method == "full":
-        return 2 * shape.parameters
-    cast = 2 * adapter // (shape.layers if step.checkpointing else 1)
+        return 0 if step.float32 else 2 * shape.parameters
+    cast = 0 if step.float32 else 2 * adapter // (shape.layers if step.checkpointing else 1)
     if method == "lora":
         return cast
-    unpacked = 2 * shape.linear
+    unpacked = step.number_bytes * shape.linear
     held = step.place == "cpu" and unpacked <= UNPACKED_UP_TO
     return cast + (unpacked if held else unpacked // shape.layers)
 
@@ -78,13 +92,14 @@ def _layer(shape: Shape, step: Step) -> int:
     """Per token, with a row of the attention matrix for each head where that is kept."""
     kept = step.place == "cpu" and step.context <= ATTENTION_KEPT_UP_TO
     seen = min(step.context, (step.context + ATTENTION_BLOCK) // 2)  # in the mean
-    return layer_activations(shape) + (2 * shape.heads * seen if kept else 0)
+    return layer_activations(shape, float32=step.float32) + (
+        step.number_bytes * shape.heads * seen if kept else 0)
 
 
 def _loss(shape: Shape, method: Method, step: Step) -> int:
     answers = step.tokens * step.answers
-    norm = 6 * shape.hidden * step.tokens
+    norm = (8 if step.float32 else 6) * shape.hidden * step.tokens
     if method == "full":
-        return int(14 * shape.vocab * answers) + norm
+        return int((12 if step.float32 else 14) * shape.vocab * answers) + norm
     block = min(LOGITS_AT_ONCE, answers * shape.vocab)
-    return int(block * _LOGIT_BYTES + 2 * shape.hidden * answers) + norm
+    return int(block * _LOGIT_BYTES + step.number_bytes * shape.hidden * answers) + norm

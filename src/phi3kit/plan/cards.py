@@ -30,7 +30,7 @@ NF4_BYTES = (4 + 0.127) / 8
 
 
 def gpus_needed(shape: Shape, method: Method, parts: Mapping[str, int], card_gb: float,
-                end: End = "expected") -> int | None:
+                end: End = "expected", *, float32: bool = False) -> int | None:
     """The fewest cards of `card_gb` that hold a training step; None when no number does.
 
     Args:
@@ -38,12 +38,12 @@ def gpus_needed(shape: Shape, method: Method, parts: Mapping[str, int], card_gb:
         card_gb: memory of each card.
     """
     cards = 1 + bisect_left(range(1, _MOST_CARDS + 1), True, key=lambda count: on_each(
-        shape, method, parts, count, end) <= card_gb * GB)
+        shape, method, parts, count, end, float32=float32) <= card_gb * GB)
     return cards if cards <= _MOST_CARDS else None
 
 
 def on_each(shape: Shape, method: Method, parts: Mapping[str, int], cards: int,
-            end: End = "expected") -> int:
+            end: End = "expected", *, float32: bool = False) -> int:
     """Bytes that each of several cards holds of a training step: shared out, where that is less.
 
     Args:
@@ -53,15 +53,20 @@ def on_each(shape: Shape, method: Method, parts: Mapping[str, int], cards: int,
     if cards == 1:
         return whole
     return min(whole, whole - int(
-        shared_out(shape, method, cards) * (1 + FRAGMENTATION[end])))
+        shared_out(shape, method, cards, float32=float32) * (1 + FRAGMENTATION[end])))
 
 
-def gathered(shape: Shape, method: Method) -> int:
+def frozen_bytes(method: Method, *, float32: bool = False) -> float:
+    """Of a weight of the decoder layers' linear modules, behind an adapter."""
+    return NF4_BYTES if method == "qlora" else 4 if float32 else 2
+
+
+def gathered(shape: Shape, method: Method, *, float32: bool = False) -> int:
     """Bytes of an adapter's layer that a card collects from the others to compute it."""
-    return int((NF4_BYTES if method == "qlora" else 2) * shape.linear / shape.layers)
+    return int(frozen_bytes(method, float32=float32) * shape.linear / shape.layers)
 
 
-def shared_out(shape: Shape, method: Method, cards: int) -> int:
+def shared_out(shape: Shape, method: Method, cards: int, *, float32: bool = False) -> int:
     """Bytes that `finetune --shard` takes off each of several cards.
 
     Of an adapter's base the frozen layers alone are divided there; two are gathered, one of them
@@ -69,10 +74,10 @@ def shared_out(shape: Shape, method: Method, cards: int) -> int:
     what each holds beside its share. Below 0 where that is more than what is shared out.
     """
     if method == "full":
-        states, copies = 16 * shape.parameters, 2 * shape.parameters
-        return int(states * (1 - 1 / cards) + copies - gathered_whole(shape))
-    layers = (NF4_BYTES if method == "qlora" else 2) * shape.linear
-    return int(layers * (1 - 1 / cards)) - 2 * gathered(shape, method)
+        states, copies = 16 * shape.parameters, 0 if float32 else 2 * shape.parameters
+        return int(states * (1 - 1 / cards) + copies - gathered_whole(shape, float32=float32))
+    layers = frozen_bytes(method, float32=float32) * shape.linear
+    return int(layers * (1 - 1 / cards)) - 2 * gathered(shape, method, float32=float32)
 
 
 def checkpoint_gathered(shape: Shape) -> int:
@@ -83,15 +88,16 @@ def checkpoint_gathered(shape: Shape) -> int:
     return 12 * shape.parameters
 
 
-def gathered_whole(shape: Shape) -> int:
+def gathered_whole(shape: Shape, *, float32: bool = False) -> int:
     """Bytes that full fine-tuning by shares holds on each card at the fullest moment of backward.
 
     Of the decoder layers two are gathered in 16 bits, the next one ahead, and one has gradients,
-    in 16 bits and in the 32 bits that they are added up in. Embeddings and output layer are
-    gathered in 32 bits for all of the pass, with the output layer's gradients in 32 bits. At the
-    end their gradients are all there, beside the sums of the last layer's. A test compares with
-    torch's own count.
+    in 16 bits and in the 32 bits that they are added up in; in float32 all of it in 32 bits.
+    Embeddings and output layer are gathered in 32 bits for all of the pass, with the output layer's
+    gradients in 32 bits. At the end their gradients are all there, beside the sums of the last
+    layer's. A test compares with torch's own count.
     """
     layer, ends = shape.linear / shape.layers, shape.parameters - shape.linear
-    within = (2 * 2 + 2 + 4) * layer + 4 * shape.vocab * shape.hidden
+    size = 4 if float32 else 2
+    within = (2 * size + size + 4) * layer + 4 * shape.vocab * shape.hidden
     return int(4 * ends + max(within, 4 * ends + 4 * layer))

@@ -2,9 +2,9 @@
 
 All figures are bytes. What is counted, and where each factor comes from:
 
-- frozen weights in bfloat16: 2 bytes; in NF4 with double quantisation 4 bits plus 0.127 bits
-  of quantisation constants per weight (Dettmers et al. 2023, QLoRA, section 3) for the decoder
-  layers' linear modules, 2 bytes for embeddings, output layer and norms;
+- frozen weights in bfloat16: 2 bytes, in float32 4; in NF4 with double quantisation 4 bits plus
+  0.127 bits of quantisation constants per weight (Dettmers et al. 2023, QLoRA, section 3) for the
+  decoder layers' linear modules, 2 or 4 bytes for embeddings, output layer and norms;
 - a LoRA adapter of rank r: r * (inputs + outputs) weights per adapted module (Hu et al. 2021),
   in float32 with float32 gradients and two float32 Adam moments: 4 + 4 + 8 bytes each;
 - full fine-tuning with mixed precision and Adam: 16 bytes per weight (Rajbhandari et al. 2020,
@@ -28,8 +28,8 @@ from phi3kit.plan.cards import (
     CONTEXT_BYTES,
     FRAGMENTATION,
     GB,
-    NF4_BYTES,
     checkpoint_gathered,
+    frozen_bytes,
     gpus_needed,
     on_each,
 )
@@ -46,7 +46,8 @@ _TRAINED: Mapping[str, int] = MappingProxyType({"weights": 4, "gradients": 4, "o
 
 def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int = 1,
                 rank: int = 16, checkpointing: bool = False, place: Place = "gpu",
-                gpu_memory_gb: float | None = None, gpus: int = 1) -> MemoryPlan:
+                float32: bool = False, gpu_memory_gb: float | None = None,
+                gpus: int = 1) -> MemoryPlan:
     """Memory of one training step on one card, and how many cards of each size hold it.
 
     Args:
@@ -57,16 +58,18 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         rank: of the adapter; full fine-tuning has none.
         checkpointing: activations are recomputed in the backward pass, not kept.
         place: "cpu" plans for the resident memory of the process, and for no cards.
+        float32: the arithmetic, in place of 16 bits.
         gpu_memory_gb: the user's card; adds whether it fits and what to change if not.
         gpus: how many of these cards there are; they share the step out where one is too small.
     """
-    step = Step(context, batch, rank, checkpointing, place=place)
+    step = Step(context, batch, rank, checkpointing, place=place, float32=float32)
     ends = {end: parts_of(shape, method, step, end) for end in ENDS}
     parts = ends["expected"]
     total = sum(parts.values())
 
     def need(other: Method, changed: Step) -> int:
-        return on_each(shape, other, parts_of(shape, other, changed), gpus)
+        return on_each(shape, other, parts_of(shape, other, changed), gpus,
+                       float32=changed.float32)
 
     fits = None if gpu_memory_gb is None else need(method, step) <= gpu_memory_gb * GB
     batch_that_fits = longest = None
@@ -76,7 +79,8 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         longest = longest_context(need, method, step, gpu_memory_gb, most=shape.context)
         found = () if fits else changes(need, method, step, gpu_memory_gb, most=shape.context)
     counts = {} if place == "cpu" else {
-        str(card): {end: gpus_needed(shape, method, ends[end], card, end) for end in ENDS}
+        str(card): {end: gpus_needed(shape, method, ends[end], card, end, float32=float32)
+                    for end in ENDS}
         for card in CARDS_GB}
     told = advice(found, need, fits) if gpu_memory_gb is not None else _for_some_cards(
         shape, method, step, {card: by_end["expected"] for card, by_end in counts.items()})
@@ -105,9 +109,9 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
     if end == "low" and method == "full":
         step = replace(step, answers=step.answers / 4)
     trained = shape.parameters if method == "full" else adapter_parameters(shape, step.rank)
-    linear = NF4_BYTES if method == "qlora" else 2
     frozen = 0 if method == "full" else int(
-        shape.linear * linear + (shape.parameters - shape.linear) * 2)
+        shape.linear * frozen_bytes(method, float32=step.float32)
+        + (shape.parameters - shape.linear) * step.number_bytes)
     parts = {
         "weights": _TRAINED["weights"] * trained if method == "full" else frozen,
         "adapter": 0 if method == "full" else _TRAINED["weights"] * trained,
@@ -118,7 +122,7 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
     }
     if step.place == "cpu":
         parts["overhead"] = process.overhead(
-            parts, end, full=method == "full", checkpointing=step.checkpointing)
+            parts, end, checkpointing=step.checkpointing)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)
@@ -133,7 +137,8 @@ def _for_some_cards(shape: Shape, method: Method, step: Step,
     fewest = len(small)
     for flags, smaller in smaller_steps(step):
         parts = parts_of(shape, method, smaller)
-        now = {card: gpus_needed(shape, method, parts, float(card)) for card in small}
+        now = {card: gpus_needed(shape, method, parts, float(card), float32=step.float32)
+               for card in small}
         left = sum(count is None for count in now.values())
         if left < fewest:
             fewest = left
@@ -147,12 +152,14 @@ def _for_some_cards(shape: Shape, method: Method, step: Step,
 
 def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
     kept = "gradient checkpointing" if step.checkpointing else "activations kept"
-    lines = [f"{kept}, memory-efficient attention, AdamW, 16-bit activations"]
+    lines = [f"{kept}, memory-efficient attention, AdamW, "
+             f"{'float32' if step.float32 else '16-bit'} activations"]
     if method != "full":
         lines.append(f"an adapter of rank {step.rank} on every linear layer "
                      f"({adapter_parameters(shape, step.rank) / 1e6:.1f} M weights, float32)")
     if method == "qlora":
-        lines.append("NF4 with double quantisation for the linear layers, 16 bits for the rest")
+        lines.append("NF4 with double quantisation for the linear layers, "
+                     f"{8 * step.number_bytes} bits for the rest")
     if step.place == "gpu":
         lines.append("several cards, as `phi3kit finetune --shard` has them: " + (
             "weights, gradients and optimizer divided evenly (FSDP), what is gathered and "

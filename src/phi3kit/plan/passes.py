@@ -93,16 +93,17 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
 def _need(values: Settings, method: Method, shape: Shape, tokens: int, cards: int) -> int:
     """Bytes of a pass on each card, at the high end, with what the plan has no term for."""
     own = values.finetune
-    parts = parts_of(shape, method, Step(context=tokens, rank=own.rank,
-                                         checkpointing=own.checkpointing), "high")
+    step = Step(context=tokens, rank=own.rank, checkpointing=own.checkpointing,
+                float32=values.model.dtype == "float32")
+    parts = parts_of(shape, method, step, "high")
     on = {"full": method == "full", "dora": own.dora and method != "full",
           "dropout": own.dropout > 0 and method != "full"}
     more = parts["activations"] * sum(UNCOUNTED[name] for name, there in on.items() if there)
-    if values.model.dtype == "float32":  # the plan counts 16 bits
-        more += parts["activations"] + (0 if method == "full" else parts["weights"])
-    if own.packing:  # who sees whom, once in a byte and per layer in 16 bits
-        more += tokens**2 * (1 + 2 * (1 if own.checkpointing else shape.layers))
+    if own.packing:  # who sees whom, once in a byte and per layer in a number
+        more += tokens**2 * (
+            1 + step.number_bytes * (1 if own.checkpointing else shape.layers))
     need = sum(parts.values()) + int(more * (1 + FRAGMENTATION["high"]))
     if cards == 1:
         return need
-    return need - int(shared_out(shape, method, cards) * (1 + FRAGMENTATION["high"]))
+    shared = shared_out(shape, method, cards, float32=step.float32)
+    return need - int(shared * (1 + FRAGMENTATION["high"]))

@@ -21,24 +21,18 @@ LIBRARIES_BYTES: Mapping[End, int] = MappingProxyType(
     {"low": 600 * 10**6, "expected": 700 * 10**6, "high": 800 * 10**6})
 ALLOCATOR_SHARE: Mapping[End, float] = MappingProxyType(
     {"low": 0.1, "expected": 0.52, "high": 0.9})
-# Full fine-tuning: the trainings that this was fitted to computed in float32, and kept activations
-# of twice the size, but no copies of the weights. Checkpointing recomputes each layer: more is
-# freed and taken again within a step.
-FLOAT32_SHARE: Mapping[End, float] = MappingProxyType(
-    {"low": 1.0, "expected": 1.55, "high": 2.1})
+# Checkpointing recomputes each layer: more is freed and taken again within a step.
 CHURNED_SHARE: Mapping[End, float] = MappingProxyType(
     {"low": 1.2, "expected": 1.9, "high": 2.6})
 
 
-def overhead(parts: Mapping[str, int], end: End, *, full: bool = False,
-             checkpointing: bool = False) -> int:
+def overhead(parts: Mapping[str, int], end: End, *, checkpointing: bool = False) -> int:
     """Bytes of the process that are no tensor's.
 
     Args:
         parts: of the step; its activations count.
         end: of the range.
-        full: all weights are trained.
         checkpointing: activations are recomputed.
     """
-    share = (CHURNED_SHARE if checkpointing else FLOAT32_SHARE if full else ALLOCATOR_SHARE)[end]
+    share = (CHURNED_SHARE if checkpointing else ALLOCATOR_SHARE)[end]
     return LIBRARIES_BYTES[end] + int(share * parts["activations"])

@@ -25,6 +25,7 @@ class Step:
         checkpointing: activations are recomputed in the backward pass, not kept.
         answers: share of the tokens that carry loss.
         place: "gpu", or "cpu" for the resident memory of the whole process.
+        float32: the arithmetic, in place of 16 bits.
     """
 
     context: int = 2048
@@ -33,6 +34,12 @@ class Step:
     checkpointing: bool = False
     answers: float = 1.0
     place: Place = "gpu"
+    float32: bool = False
+
+    @property
+    def number_bytes(self) -> int:
+        """Of a number of the arithmetic, and of a weight that is not trained."""
+        return 4 if self.float32 else 2
 
     @property
     def tokens(self) -> int:

@@ -130,6 +130,7 @@ class CalibrationRow:
         answers: share of its tokens that carried loss.
         tokens: real ones, over all epochs; `row` is the mean of an example.
         pass_tokens: that its forward passes could hold.
+        float32: whether it computed in that, not in 16 bits.
     """
 
     run: str
@@ -154,6 +155,7 @@ class CalibrationRow:
     tokens: int = 0
     row: int = 1
     pass_tokens: int = 1
+    float32: bool = False
 
 
 @dataclass(frozen=True, slots=True)
