@@ -159,8 +159,9 @@ def test_a_checkpoint_of_shares_is_gathered_in_the_memory_of_a_cpu(tiny_phi3: Pa
             alone.planned_bytes - shared_out(shape, "full", 2) + gathered)
 
 
-def test_the_kept_rows_hold_what_the_plan_says_now() -> None:
-    kept = json.loads((ROOT / "docs/measured/calibration.json").read_text())
+@pytest.mark.parametrize("name", ["calibration", "calibration-float32"])
+def test_the_kept_rows_hold_what_the_plan_says_now(name: str) -> None:
+    kept = json.loads((ROOT / f"docs/measured/{name}.json").read_text())
     rows = [msgspec.convert(row, CalibrationRow) for row in kept["rows"]]
     for row in rows:
         now = planned_anew(row, shape_of(row.model))

@@ -1,28 +1,17 @@
-"""Typed settings: defaults < phi3kit.yaml < flags, merged here and nowhere else.
+"""Each key with its type, its bounds, its default and its trade-off, in one place.
 
-Each key has its type, its bounds, its default and its trade-off in one place, below;
 `phi3kit init` writes the file from the same declarations.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from phi3kit.errors import SettingsError
-from phi3kit.parsing import refuse_deep_yaml
 from phi3kit.records import Arm, Criterion
-
-FILE_NAME = "phi3kit.yaml"
-
-Source = Literal["default", "file", "flag"]
 
 # Bounds of values that may also be null: they stand with the number. The upper ones keep out
 # infinity.
@@ -325,25 +314,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "Folder for run folders: settings, versions, hashes, results."))] = "runs"
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """Merged settings and where each value came from.
-
-    Attributes:
-        values: the settings.
-        sources: "default", "file" or "flag" by dotted key, for every key.
-        file: the phi3kit.yaml that was read; None when there was none.
-    """
-
-    values: Settings
-    sources: Mapping[str, Source]
-    file: Path | None
-
-    def items(self, *sections: str) -> Iterator[tuple[str, Any, Source]]:
-        """(dotted key, value, source) of the named sections; of all when none is named."""
-        for key, value in flatten(msgspec.to_builtins(self.values)).items():
-            if not sections or key.split(".")[0] in sections:
-                yield key, value, self.sources[key]
+SECTIONS = frozenset(Settings.__struct_fields__) - {"runs"}
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -379,140 +350,3 @@ def _fields(struct: type[Struct]) -> Iterator[tuple[str, Any, str]]:
         if isinstance(kind, msgspec.inspect.StructType):
             kind = kind.cls
         yield item.name, kind, description
-
-
-def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Resolved:
-    """Merge the defaults, `<folder>/phi3kit.yaml` and `flags`.
-
-    Args:
-        flags: dotted key to value; a value of None means that the flag was not given.
-        folder: where phi3kit.yaml is looked for; None: the working folder.
-
-    Raises:
-        SettingsError: unreadable YAML, an unknown key (with the nearest valid one), or a
-            value of the wrong type or out of bounds; names the file and the line or the flag.
-    """
-    path = (folder or Path()) / FILE_NAME
-    tree: dict[str, Any] = {}
-    lines: dict[str, int] = {}
-    if path.is_file():
-        tree, lines = _read(path)
-    given = {key: value for key, value in (flags or {}).items() if value is not None}
-    for key, value in given.items():
-        section, _, name = key.rpartition(".")
-        if section:
-            tree.setdefault(section, {})[name] = value
-        else:
-            tree[name] = value
-
-    def place(key: str) -> str:
-        if key in given:
-            return "--" + key.rpartition(".")[2].replace("_", "-")
-        return f"{path.name}:{lines[key]}" if key in lines else path.name
-
-    valid = flatten(msgspec.to_builtins(Settings()))
-    for key in flatten(tree):
-        if key not in valid and key not in _SECTIONS:
-            raise _unknown(key, valid, place)
-    values = _convert(tree, place)
-    in_file = set(lines)
-    sources: dict[str, Source] = {
-        key: "flag" if key in given else "file" if key in in_file else "default"
-        for key in flatten(msgspec.to_builtins(values))
-    }
-    return Resolved(values, sources, path if path.is_file() else None)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """The file's tree and the 1-based line of every dotted key."""
-    import yaml  # only where there is a file to read
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        text = path.read_text(encoding="utf-8")
-        refuse_deep_yaml(text)
-        node = yaml.compose(text, Loader=loader)
-        tree = yaml.load(text, Loader=loader)
-    except UnicodeDecodeError as error:
-        raise SettingsError("not UTF-8", where=path.name, mend="Save it as UTF-8") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}:{mark.line + 1}" if mark else path.name
-        raise SettingsError(f"not valid YAML: {getattr(error, 'problem', None) or error}",
-                            where=where, mend="Mind the indentation and the colons") from error
-    if tree is None:
-        return {}, {}
-    if not isinstance(tree, dict):
-        raise SettingsError("expected keys such as 'model:' at the top", where=path.name)
-    lines: dict[str, int] = {}
-    assert isinstance(node, yaml.MappingNode)
-    for key_node, value_node in node.value:
-        key = str(key_node.value)
-        if isinstance(value_node, yaml.MappingNode):
-            for inner, _ in value_node.value:
-                dotted = f"{key}.{inner.value}"
-                if dotted in lines:
-                    raise SettingsError(f"the key '{dotted}' stands twice",
-                                        where=f"{path.name}:{inner.start_mark.line + 1}")
-                lines[dotted] = inner.start_mark.line + 1
-        lines.setdefault(key, key_node.start_mark.line + 1)
-    # `model:` with every key commented out is an empty section, not an error.
-    return {str(k): {} if v is None and str(k) in _SECTIONS else v
-            for k, v in tree.items()}, lines
-
-
-_SECTIONS = frozenset(Settings.__struct_fields__) - {"runs"}
-
-
-def _unknown(key: str, valid: Collection[str], place: Any) -> SettingsError:
-    section, _, name = key.rpartition(".")
-    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.6)
-    if not near:  # right name in the wrong section
-        near = [full for full in valid if full.rpartition(".")[2] == name][:1]
-    if not near and not section:
-        near = difflib.get_close_matches(key, _SECTIONS, n=1, cutoff=0.5)
-    mend = f"Did you mean '{near[0]}'?" if near else "See `phi3kit init` for the valid keys"
-    return SettingsError(f"unknown key '{key}'", where=place(key), mend=mend)
-
-
-def _convert(tree: Mapping[str, Any], place: Any) -> Settings:
-    try:
-        # Not strict: YAML 1.1 reads 2e-4 (no dot) as text, and everybody writes it so.
-        return msgspec.convert(tree, Settings, strict=False)
-    except msgspec.ValidationError as error:
-        what, _, at = str(error).partition(" - at ")
-        key = at.rpartition("`$.")[2].rstrip("`").split("[")[0]
-        strange = _NO_CHOICE.fullmatch(what)
-        said = f"there is no {strange[1]}" if strange else _plainly(what)
-        raise SettingsError(
-            f"'{key}': {said}" if key else said, where=place(key),
-            mend=f"Take one of {', '.join(_choices(key))}" if strange else None) from error
-
-
-_NO_CHOICE = re.compile("Invalid enum value ('.*')")
-# What msgspec calls the kinds of values, for people who write YAML.
-_KINDS = {"int": "a whole number", "float": "a number", "str": "text", "bool": "true or false",
-          "array": "a list", "object": "names with values", "null": "null"}
-
-
-def _plainly(what: str) -> str:
-    """msgspec's "Expected `int`, got `str`" as "expected a whole number, got text"."""
-    said = re.sub("`([^`]*)`", lambda found: " or ".join(
-        _KINDS.get(kind, kind) for kind in found[1].split(" | ")), what)
-    return said[:1].lower() + said[1:]
-
-
-def _choices(key: str) -> list[str]:
-    """The words that the value of a key can be, or that stand in its list or as its names."""
-    kind: Any = Settings
-    for name in key.split("."):
-        kind = get_type_hints(kind)[name]
-    return list(_words(kind))
-
-
-def _words(kind: Any) -> Iterator[str]:
-    if get_origin(kind) is Literal:
-        yield from get_args(kind)
-    else:
-        for part in get_args(kind):
-            yield from _words(part)
