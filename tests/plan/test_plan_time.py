@@ -17,6 +17,7 @@ from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.time import (
     DEMO_SECONDS,
     DEMO_TOKENS,
+    FLOAT32_ON_CPU,
     FULL_ON_CPU,
     cpu_flops,
     plan_times,
@@ -280,3 +281,21 @@ def test_unknown_cards_are_named_with_the_nearest() -> None:
 def test_cards_by_memory() -> None:
     assert {gpu.memory_gb for gpu in of_memory(23.9)} == {16}
     assert {gpu.memory_gb for gpu in of_memory(4)} == {8}
+
+
+def test_an_adapter_in_float32_on_a_cpu_is_planned_by_what_it_took() -> None:
+    """The middle one of the trainings that were kept of a CPU without bfloat16."""
+    kept = json.loads((ROOT / "docs/measured/calibration-float32.json").read_text())["rows"]
+    rows = [row for row in kept if row["method"] != "full"]
+    assert len(rows) > 5 and all(row["float32"] for row in rows)
+    took = []
+    for row in rows:
+        shape = shape_of(row["model"])
+        work = work_per_token(shape, row["method"], context=row["row"],
+                              checkpointing=row["checkpointing"])
+        took.append(row["seconds"] / (row["tokens"] * work.flops / cpu_flops()))
+        plan = train_time(shape, row["method"], tokens=row["tokens"], context=row["row"],
+                          checkpointing=row["checkpointing"], float32=True)
+        assert plan.low <= row["seconds"] / 3600 <= plan.high
+        assert any(f"{FLOAT32_ON_CPU:g} times as long" in line for line in plan.assumptions)
+    assert round(median(took), 1) == FLOAT32_ON_CPU

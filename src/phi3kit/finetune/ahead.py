@@ -67,14 +67,16 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
     memory = float(cards[0].memory_gb) if gpu else gpu_memory
     held = {name: Pass(own.max_tokens * batch, "") if batch else _at_once(
         values, name, shape, place=place, memory_gb=memory, cards=gpus) for name in methods}
+    in_float32 = {name for name in methods if (
+        values.model.dtype == "float32" if place == "gpu" else
+        computes_in(values.model.dtype, place, full=name == "full") == "float32")}
     plans = []
     for name, at_once in held.items():
         context, rows = fullest_pass(own, at_once.tokens)
         made = plan_memory(
             shape, name, context=context, batch=batch or rows, rank=own.rank,
             checkpointing=own.checkpointing, place=place, gpu_memory_gb=memory, gpus=gpus,
-            float32=values.model.dtype == "float32" if place == "gpu" else
-            computes_in(values.model.dtype, place, full=name == "full") == "float32")
+            float32=name in in_float32)
         plans.append(made if batch or own.micro_batch_tokens else replace(
             made, assumptions=(*made.assumptions, _told(name, at_once))))
     size = _size(values, examples, tokens_per_example,
@@ -85,7 +87,8 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
                             mend=f"Set it to {gpus} or more, or plan for fewer --gpus")
     times = [] if size is None else plan_times(
         shape, methods, size, own, gpus=cards, price=price, together=gpus,
-        most_tokens={name: at_once.tokens for name, at_once in held.items()})
+        most_tokens={name: at_once.tokens for name, at_once in held.items()},
+        in_float32=in_float32 if place == "cpu" else ())
     return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
                         card=cards[0].name if gpu else "", price=price, gpus=gpus)
 

@@ -131,7 +131,8 @@ def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
         except SettingsError:
             return None  # no figures for this card
     time = train_time(shape, row.method, tokens=row.tokens, context=row.row, gpus=gpus,
-                      checkpointing=row.checkpointing, pass_tokens=row.pass_tokens)
+                      checkpointing=row.checkpointing, pass_tokens=row.pass_tokens,
+                      float32=row.float32)
     return 3600 * time.expected / row.processes
 
 

@@ -20,6 +20,8 @@ assumption too.
 
 **Speed on a CPU.** What the demo measured on two cores (docs/measured/demo.json), half to twice
 of it. That was QLoRA, and stands for LoRA too: there the two took the same time (docs/plan.md).
+In float32, as on a CPU without bfloat16, an adapter takes `FLOAT32_ON_CPU` times as long, the
+middle of the trainings in docs/measured/calibration-float32.json; that is another, slower CPU too.
 Full fine-tuning takes `FULL_ON_CPU` times what its operations would take at that rate: the middle
 one of the three trainings in docs/measured/calibration.json, of 2.9 to 3.6 times. Operations do
 not count what it does besides: each pass casts every float32 weight, and its gradient, and adds
@@ -30,7 +32,7 @@ layers are transformers' own, where an adapter's compute in fewer passes over me
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phi3kit.plan.gpus import Gpu
@@ -53,6 +55,8 @@ _UNPACKED_BYTES = 4.5
 DEMO_TOKENS, DEMO_SECONDS, _DEMO_CONTEXT = 94_694, 129.52, 140
 # From docs/measured/calibration.json and that rate. A test compares.
 FULL_ON_CPU = 3.4
+# From docs/measured/calibration-float32.json and that rate, for an adapter. A test compares.
+FLOAT32_ON_CPU = 5.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def work_per_token(shape: Shape, method: Method, *, context: int,
 def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
                gpus: Sequence[Gpu] = (), checkpointing: bool = False,
                pass_tokens: int | None = None, price: float | None = None,
-               together: int = 1) -> TimePlan:
+               together: int = 1, float32: bool = False) -> TimePlan:
     """Hours that training on `tokens` takes.
 
     Args:
@@ -93,6 +97,7 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
         pass_tokens: tokens of a forward pass, over its rows; None: one row.
         price: of an hour of a card, in any currency; adds the cost.
         together: how many cards share the rows out.
+        float32: the arithmetic of an adapter's training on a CPU.
     """
     work = work_per_token(shape, method, context=context, checkpointing=checkpointing)
     at_once = max(context, pass_tokens or 0)
@@ -105,11 +110,11 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
                f"{', '.join(gpu.name for gpu in gpus)}; not measured")
         assumed = _assumed_of_gpus(method, at_once)
     else:
-        slower = FULL_ON_CPU if method == "full" else 1.0
+        slower = FULL_ON_CPU if method == "full" else FLOAT32_ON_CPU if float32 else 1.0
         seconds = tuple(slower * tokens * work.flops / (cpu_flops() * share)
                         for share in _CPU_RANGE)
         how = "at the rate measured for the packaged model on two CPU cores, half to twice of it"
-        assumed = (_assumed_of_a_cpu(method),)
+        assumed = (_assumed_of_a_cpu(method, float32=float32),)
     if together > 1:
         seconds = tuple(value / (together * share)
                         for value, share in zip(seconds, _TOGETHER, strict=True))
@@ -126,7 +131,7 @@ def train_time(shape: Shape, method: Method, *, tokens: float, context: int,
 
 def plan_times(shape: Shape, methods: Iterable[Method], size: DatasetSize,
                settings: FinetuneSettings, *, gpus: Sequence[Gpu],
-               most_tokens: Mapping[Method, int],
+               most_tokens: Mapping[Method, int], in_float32: Collection[Method] = (),
                price: float | None = None, together: int = 1) -> list[TimePlan]:
     """Hours that `finetune` would take on a dataset, for each method.
 
@@ -134,11 +139,13 @@ def plan_times(shape: Shape, methods: Iterable[Method], size: DatasetSize,
         settings: epochs, batch_size and checkpointing count.
         most_tokens: that a forward pass of each method may hold; one batch is never more than
             its rows.
+        in_float32: methods that a CPU computes in that.
         together: how many cards share the rows of a batch out.
     """
     row = max(1, round(size.tokens / size.examples))
     return [train_time(shape, method, tokens=size.tokens * settings.epochs, context=row, gpus=gpus,
                        checkpointing=settings.checkpointing, price=price, together=together,
+                       float32=method in in_float32,
                        pass_tokens=min(most_tokens[method], row * settings.batch_size // together))
             for method in methods]
 
@@ -161,10 +168,13 @@ def _gpu_seconds(shape: Shape, method: Method, work: Work, gpu: Gpu, at_once: in
     return max(computed, started) + unpacked
 
 
-def _assumed_of_a_cpu(method: Method) -> str:
+def _assumed_of_a_cpu(method: Method, *, float32: bool) -> str:
     if method == "full":
         return (f"two CPU cores; full fine-tuning takes {FULL_ON_CPU:g} times what its operations "
                 "would at that rate, as was measured for a small model")
+    if float32:
+        return (f"two CPU cores in float32, which takes {FLOAT32_ON_CPU:g} times as long as "
+                "bfloat16 where the CPU has it, as was measured for a small model")
     return "two CPU cores; LoRA as fast as QLoRA, as was measured for a small model"
 
 
