@@ -219,6 +219,13 @@ def test_measured_rows_stand_on_the_page_once_they_are_kept(
     assert "1 of 1 rows are within 10% of the peak. Measured 2026-01-02 on Chip, 2 cores" in told
 
 
+@pytest.mark.parametrize("has", [True, False])
+def test_recipes_are_planned_alike_on_every_cpu(has: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phi3kit.models.hardware.cpu_has_bfloat16", lambda: has)
+    page = (ROOT / "configs" / "README.md").read_text(encoding="utf-8")
+    assert plan_tables().overview(page) == page
+
+
 def test_recipes_are_told_as_planned_and_as_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
