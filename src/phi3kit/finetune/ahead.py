@@ -46,17 +46,7 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         DataError: the dataset cannot be counted.
     """
     place: Place = "cpu" if values.model.device == "cpu" else "gpu"
-    if place == "cpu" and gpu is not None:
-        raise SettingsError(f"a plan for a CPU, and the card '{gpu}'", where="model.device",
-                            mend="Leave out one of --device cpu and --gpu")
-    if gpus > 1 and gpu is None and (gpu_memory is None or place == "cpu"):
-        raise SettingsError(f"{gpus} cards, and it is not said which", where="--gpus",
-                            mend="Name the card with --gpu or its memory with --gpu-memory")
-    if price is not None and place == "gpu" and gpu is None and gpu_memory is None:
-        raise SettingsError("the price of a card's hour, and hours on two CPU cores, for no card "
-                            "is named", where="--price",
-                            mend="Name the card with --gpu or its memory with --gpu-memory; where "
-                                 "a CPU trains, say --device cpu")
+    _refuse_unnamed(place, gpu, gpu_memory, gpus, price)
     shape = shape_of(values.model.name, values.model.revision)
     own = values.finetune
     cards: tuple[Gpu, ...] = ()
@@ -67,9 +57,7 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
     memory = float(cards[0].memory_gb) if gpu else gpu_memory
     held = {name: Pass(own.max_tokens * batch, "") if batch else _at_once(
         values, name, shape, place=place, memory_gb=memory, cards=gpus) for name in methods}
-    in_float32 = {name for name in methods if (
-        values.model.dtype == "float32" if place == "gpu" else
-        computes_in(values.model.dtype, place, full=name == "full") == "float32")}
+    in_float32 = _in_float32(values.model.dtype, methods, place)
     plans = []
     for name, at_once in held.items():
         context, rows = fullest_pass(own, at_once.tokens)
@@ -91,6 +79,30 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         in_float32=in_float32 if place == "cpu" else ())
     return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
                         card=cards[0].name if gpu else "", price=price, gpus=gpus)
+
+
+def _refuse_unnamed(place: Place, gpu: str | None, gpu_memory: float | None, gpus: int,
+                    price: float | None) -> None:
+    """Tell of cards and prices that do not go together, before anything is counted."""
+    if place == "cpu" and gpu is not None:
+        raise SettingsError(f"a plan for a CPU, and the card '{gpu}'", where="model.device",
+                            mend="Leave out one of --device cpu and --gpu")
+    if gpus > 1 and gpu is None and (gpu_memory is None or place == "cpu"):
+        raise SettingsError(f"{gpus} cards, and it is not said which", where="--gpus",
+                            mend="Name the card with --gpu or its memory with --gpu-memory")
+    if price is not None and place == "gpu" and gpu is None and gpu_memory is None:
+        raise SettingsError("the price of a card's hour, and hours on two CPU cores, for no card "
+                            "is named", where="--price",
+                            mend="Name the card with --gpu or its memory with --gpu-memory; where "
+                                 "a CPU trains, say --device cpu")
+
+
+def _in_float32(dtype: str, methods: Sequence[Method], place: Place) -> set[Method]:
+    """The methods that would not compute in 16 bits. A card that is only planned for has them."""
+    if place == "gpu":
+        return set(methods) if dtype == "float32" else set()
+    return {name for name in methods
+            if computes_in(dtype, place, full=name == "full") == "float32"}
 
 
 def fullest_pass(own: FinetuneSettings, tokens: int) -> tuple[int, int]:

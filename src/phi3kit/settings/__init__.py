@@ -1,6 +1,7 @@
 """Typed settings: defaults < phi3kit.yaml < flags."""
 
 from phi3kit.settings.merge import FILE_NAME, Resolved, Source, load
+from phi3kit.settings.names import flatten, keys
 from phi3kit.settings.schema import (
     AdviseSettings,
     AskSettings,
@@ -9,8 +10,6 @@ from phi3kit.settings.schema import (
     IngestSettings,
     ModelSettings,
     Settings,
-    flatten,
-    keys,
 )
 
 __all__ = [

@@ -11,8 +11,9 @@ import msgspec
 
 from phi3kit.errors import SettingsError
 from phi3kit.parsing import refuse_deep_yaml
+from phi3kit.settings.names import SECTIONS, flatten
 from phi3kit.settings.refused import converted, unknown
-from phi3kit.settings.schema import SECTIONS, Settings, flatten
+from phi3kit.settings.schema import Settings
 
 FILE_NAME = "phi3kit.yaml"
 

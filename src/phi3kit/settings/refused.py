@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from phi3kit.errors import SettingsError
-from phi3kit.settings.schema import SECTIONS, Settings
+from phi3kit.settings.names import SECTIONS
+from phi3kit.settings.schema import Settings
 
 _NO_CHOICE = re.compile("Invalid enum value ('.*')")
 # What msgspec calls the kinds of values, for people who write YAML.

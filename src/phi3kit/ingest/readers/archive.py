@@ -63,19 +63,19 @@ def member(archive: zipfile.ZipFile, name: str) -> bytes:
         raise DataError(f"damaged archive ({str(error)[:120]})") from error
 
 
-def xml_member(archive: zipfile.ZipFile, name: str) -> Any:
+def xml_root(data: bytes, name: str) -> Any:
     """The root of an entry's XML. Nothing is fetched for it, and no entity grows.
 
     Raises:
-        DataError: not there, or damaged.
+        DataError: damaged.
     """
     from lxml import etree
 
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False)
     try:
-        return etree.fromstring(member(archive, name), parser)
+        return etree.fromstring(data, parser)
     except etree.XMLSyntaxError as error:
-        raise DataError(f"damaged e-book ('{name}': {str(error)[:80]})") from error
+        raise DataError(f"damaged XML ('{name}': {str(error)[:80]})") from error
 
 
 def _refuse_bombs(entries: list[zipfile.ZipInfo]) -> None:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, Heading
-from phi3kit.ingest.readers.archive import xml_member
+from phi3kit.ingest.readers.archive import member, xml_root
 
 # The titles above a chapter, the outermost first, its own last.
 Path = tuple[str, ...]
@@ -34,7 +34,7 @@ def contents(archive: zipfile.ZipFile, package: Any, folder: str) -> dict[str, P
         if not is_nav and item.get("media-type") != "application/x-dtbncx+xml":
             continue
         try:
-            root = xml_member(archive, name)
+            root = xml_root(member(archive, name), name)
         except DataError:  # the chapters can be read without it
             continue
         found = _nav(root) if is_nav else _ncx(root)

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, Heading, stacked
 from phi3kit.ingest.readers import html
-from phi3kit.ingest.readers.archive import member, open_archive, xml_member
+from phi3kit.ingest.readers.archive import member, open_archive, xml_root
 from phi3kit.ingest.readers.contents import contents, under_titles
 from phi3kit.records import Failure
 
@@ -25,7 +25,7 @@ def read(data: bytes) -> Document:
     """
     with open_archive(data) as archive:
         package = _package(archive)
-        opf = xml_member(archive, package)
+        opf = xml_root(member(archive, package), package)
         protected = _protected(archive)
         folder = posixpath.dirname(package)
         titles = contents(archive, opf, folder)
@@ -47,7 +47,8 @@ def read(data: bytes) -> Document:
 
 
 def _package(archive: zipfile.ZipFile) -> str:
-    paths = xml_member(archive, _CONTAINER).xpath("//*[local-name()='rootfile']/@full-path")
+    container = xml_root(member(archive, _CONTAINER), _CONTAINER)
+    paths = container.xpath("//*[local-name()='rootfile']/@full-path")
     if not paths:
         raise DataError("damaged e-book (its container names no package)")
     return str(paths[0])
@@ -68,5 +69,6 @@ def _spine(opf: Any, folder: str) -> list[str]:
 def _protected(archive: zipfile.ZipFile) -> set[str]:
     if _ENCRYPTION not in archive.namelist():
         return set()
-    found = xml_member(archive, _ENCRYPTION).xpath("//*[local-name()='CipherReference']/@URI")
+    locks = xml_root(member(archive, _ENCRYPTION), _ENCRYPTION)
+    found = locks.xpath("//*[local-name()='CipherReference']/@URI")
     return {unquote(name) for name in found}

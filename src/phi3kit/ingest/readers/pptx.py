@@ -8,7 +8,7 @@ from typing import Any
 
 from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, stacked
-from phi3kit.ingest.readers.archive import open_archive
+from phi3kit.ingest.readers.archive import open_archive, xml_root
 from phi3kit.ingest.readers.outline import Outline
 
 
@@ -80,12 +80,9 @@ def _number(value: float | None) -> str:
 
 def _diagram(shape: Any) -> Iterator[str]:
     """The lines of SmartArt: a part of its own, which the shape refers to."""
-    from lxml import etree
-
     for reference in shape._element.xpath(".//*[local-name()='relIds']/@r:dm"):
-        data = etree.fromstring(shape.part.related_part(reference).blob, etree.XMLParser(
-            resolve_entities=False, no_network=True, load_dtd=False))
-        for paragraph in data.iter("{*}p"):
+        part = shape.part.related_part(reference)
+        for paragraph in xml_root(part.blob, str(part.partname)).iter("{*}p"):
             if line := "".join(text.text or "" for text in paragraph.iter("{*}t")).strip():
                 yield line
 
