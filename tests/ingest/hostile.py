@@ -123,7 +123,7 @@ def laughs() -> Iterator[Case]:
             "openxmlformats.org/spreadsheetml/2006/main'><sheetData>" + sheet
             + "</sheetData></worksheet>"), "damaged")
         yield Case(f"entities/{kind}-opf.epub", parts.epub(opf_head=head),
-                   "damaged e-book" if kind == "laughs" else None)
+                   r"damaged XML \('O/b\.opf'" if kind == "laughs" else None)
         yield Case(f"entities/{kind}.epub", parts.epub({"a.xhtml": head + html}), None)
         yield Case(f"entities/{kind}.html", head + html, None)
         yield Case(f"entities/{kind}.xml", head + "<x>&i;</x>", None)
