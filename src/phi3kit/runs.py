@@ -217,20 +217,29 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, Any]:
     """The machine in words: system, processor, usable cores, memory in bytes."""
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         memory = None
-    return {"system": platform.platform(terse=True), "processor": processor,
+    return {"system": platform.platform(terse=True), "processor": _processor(),
             "cores": cores, "memory_bytes": memory}
+
+
+def _processor() -> str:
+    """Its name; with family and model where the system tells, for one name may stand for several
+    generations, of which one computes twice as fast in bfloat16 as the one before."""
+    cpuinfo = Path("/proc/cpuinfo")
+    told: dict[str, str] = {}
+    if cpuinfo.is_file():
+        first, _, _ = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")
+        for line in first.splitlines():
+            key, _, value = line.partition(":")
+            told[key.strip()] = value.strip()
+    name = told.get("model name") or platform.processor() or platform.machine()
+    if "cpu family" in told and "model" in told:
+        return f"{name} (family {told['cpu family']}, model {told['model']})"
+    return name
 
 
 def _now() -> str:

@@ -14,6 +14,7 @@ from phi3kit import settings
 from phi3kit.errors import RunError
 from phi3kit.finetune.ahead import fullest_pass
 from phi3kit.finetune.calibration import calibrate
+from phi3kit.finetune.lanes import lanes_here
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
 from phi3kit.models.hardware import cpu_has_bfloat16
@@ -61,7 +62,7 @@ def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> Non
     assert (row.batch, row.context) == (4, 55)
     result = state_of(trained)[1]["result"]
     assert row.float32 is not cpu_has_bfloat16()
-    step = Step(context=55, batch=4, place="cpu", float32=row.float32,
+    step = Step(context=55, batch=4, place="cpu", float32=row.float32, lanes=row.lanes,
                 answers=result["trained_tokens"] / result["tokens"])
     planned = sum(parts_of(shape_of(str(tiny_phi3)), "lora", step).values())
     assert row.planned_bytes == planned
@@ -202,6 +203,27 @@ def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> Non
                               device="cpu", dtype="bfloat16") for held in (512, 128)}
     assert {held: (row.batch, row.context, row.pass_tokens) for held, row in passes.items()} == {
         512: (4, 55, 220), 128: (2, 55, 128)}
+
+
+def test_what_is_planned_is_what_was_computed_at_once(trained: Path) -> None:
+    report = msgspec.convert(state_of(trained)[1]["result"], TrainReport)
+    mine = settings.load({"model.name": report.base, "finetune.batch_size": 4,
+                          "finetune.micro_batch_tokens": 400}).values
+    report = replace(report, micro_batch_tokens=400)
+
+    def widest(*steps: list[int]) -> tuple[int, int, int]:
+        row = predicted(report, mine, [100] * 8, steps, device="cpu", dtype="bfloat16")
+        return row.lanes, row.batch, row.context
+
+    lanes = lanes_here(full=False, dropout=0.0)
+    if lanes == 1:
+        assert widest([100, 100, 100, 100]) == (1, 4, 100)
+    else:
+        room = 400 // lanes
+        # All lanes at work, as full as they may be; and a row that takes all cores for itself.
+        assert widest([room] * 4) == (lanes, lanes, room)
+        assert widest([20] * 4) == (lanes, 4, 20)
+        assert widest([20] * 4, [390, 10, 10, 10]) == (lanes, 1, 390)
 
 
 def test_packed_rows_are_planned_as_the_rows_that_they_are(

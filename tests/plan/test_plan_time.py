@@ -156,7 +156,7 @@ def test_the_rate_of_a_cpu_is_what_was_measured() -> None:
 
 def test_full_fine_tuning_on_a_cpu_is_planned_by_what_it_took() -> None:
     """The middle one of the trainings that were kept, over their operations at the demo's rate."""
-    kept = json.loads((ROOT / "docs/measured/calibration.json").read_text())["rows"]
+    kept = json.loads((ROOT / "docs/measured/times-bfloat16.json").read_text())["rows"]
     rows = [row for row in kept if row["method"] == "full"]
     assert rows and {row["device"] for row in rows} == {"cpu"}
     took = []
@@ -285,7 +285,7 @@ def test_cards_by_memory() -> None:
 
 def test_an_adapter_in_float32_on_a_cpu_is_planned_by_what_it_took() -> None:
     """The middle one of the trainings that were kept of a CPU without bfloat16."""
-    kept = json.loads((ROOT / "docs/measured/calibration-float32.json").read_text())["rows"]
+    kept = json.loads((ROOT / "docs/measured/times-float32.json").read_text())["rows"]
     rows = [row for row in kept if row["method"] != "full"]
     assert len(rows) > 5 and all(row["float32"] for row in rows)
     took = []

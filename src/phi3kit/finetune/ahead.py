@@ -8,6 +8,7 @@ from dataclasses import replace
 from phi3kit.dataset.size import dataset_size
 from phi3kit.errors import SettingsError
 from phi3kit.finetune.batches import padded_width
+from phi3kit.finetune.lanes import lanes_here
 from phi3kit.finetune.methods import computes_in
 from phi3kit.plan.cards import GB
 from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
@@ -64,7 +65,8 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         made = plan_memory(
             shape, name, context=context, batch=batch or rows, rank=own.rank,
             checkpointing=own.checkpointing, place=place, gpu_memory_gb=memory, gpus=gpus,
-            float32=name in in_float32)
+            float32=name in in_float32,
+            lanes=lanes_here(full=name == "full", dropout=own.dropout) if place == "cpu" else 1)
         plans.append(made if batch or own.micro_batch_tokens else replace(
             made, assumptions=(*made.assumptions, _told(name, at_once))))
     size = _size(values, examples, tokens_per_example,

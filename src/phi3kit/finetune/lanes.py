@@ -8,6 +8,7 @@ for a moment, only its own micro-batch waits.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,15 @@ def lanes_for(loaded: Loaded, settings: FinetuneSettings) -> int:
     return min(MOST_LANES, int(torch.get_num_threads()))
 
 
+def lanes_here(*, full: bool, dropout: float) -> int:
+    """The same before a model is loaded, for a CPU: by the cores that this process may use."""
+    if full or dropout:
+        return 1
+    cores = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
+             os.cpu_count() or 1)
+    return min(MOST_LANES, cores)
+
+
 def room_of(model: Any, budget: int, lanes: int) -> int:
     """Tokens that a micro-batch in a lane may have; all lanes together have `budget`.
 
@@ -52,7 +62,7 @@ def room_of(model: Any, budget: int, lanes: int) -> int:
 class Lanes:
     """The threads of a training, each with its share of the cores.
 
-    They stay from step to step: what a thread has freed is kept for the same thread.
+    They stay from step to step, and with them what libraries keep for a thread.
 
     Args:
         count: how many.
@@ -87,19 +97,18 @@ class Lanes:
                            self._count)
         if len(lanes) == 1:
             alone += lanes.pop()
-        sums = []
-        # In a lane's thread too: memory that the main one has freed would lie idle beside theirs.
+        losses = []
         for shares in ([alone], lanes):
             jobs = [thread.submit(self._with_cores, self._cores // len(shares),
                                   trained, share, loss_of)
                     for thread, share in zip(self._threads, shares, strict=False) if share]
-            sums += [job.result() for job in jobs]
-        for _, gradients in sums:
-            for weight, gradient in zip(trained, gradients, strict=True):
-                if gradient is not None:
-                    weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+            for loss, gradients in [job.result() for job in jobs]:
+                losses.append(loss)
+                for weight, new in zip(trained, gradients, strict=True):
+                    if new is not None:
+                        weight.grad = new if weight.grad is None else weight.grad.add_(new)
         torch.set_num_threads(self._cores)  # MKL has one number for all threads
-        return torch.stack([loss for loss, _ in sums]).sum()
+        return torch.stack(losses).sum()
 
     @staticmethod
     def _with_cores(cores: int, *work: Any) -> Any:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi3kit.errors import ModelError, SettingsError
-from phi3kit.finetune.batches import micro_batches, padded_width
-from phi3kit.finetune.lanes import MOST_LANES
-from phi3kit.finetune.packing import packs
+from phi3kit.finetune.batches import padded_width, step_groups
+from phi3kit.finetune.lanes import lanes_here
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.plan.cards import checkpoint_gathered, shared_out
 from phi3kit.plan.gpus import Gpu, find_gpu
@@ -28,11 +27,11 @@ if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
 
 _SHUFFLES = 20  # epochs that are drawn to find the fullest micro-batch
-_MOST_ROWS = 200_000  # of all of them together: a second
+_MOST_ROWS = 200_000  # that are looked at: a second
 
 
 def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: Sequence[int],
-              team: Processes) -> TrainReport:
+              batches: Sequence[Sequence[int]], team: Processes) -> TrainReport:
     """The report with what was planned for its run; without, where `plan` knows no such shape.
 
     Args:
@@ -40,6 +39,7 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
         settings: that it was made with.
         loaded: its model, for the device.
         lengths: tokens of each example that it was trained on.
+        batches: the same of each optimizer step of this process, as they were drawn.
         team: the processes that trained it.
     """
     card = ""
@@ -48,23 +48,26 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
 
         card = torch.cuda.get_device_name()
     try:
-        row = predicted(report, settings, lengths, device=loaded.device, card=card,
+        row = predicted(report, settings, lengths, batches, device=loaded.device, card=card,
                         processes=team.size, dtype=loaded.dtype)
     except ModelError:
         return report
     return replace(report, planned=row)
 
 
-def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *, device: str,
-              dtype: str, card: str = "", processes: int = ALONE.size) -> CalibrationRow:
+def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int],
+              batches: Sequence[Sequence[int]] = (), *, device: str, dtype: str, card: str = "",
+              processes: int = ALONE.size) -> CalibrationRow:
     """What `plan` says of a run, beside what the run took.
 
-    Nothing that the run measured enters what is planned, but the number of its tokens into
-    the time and their share of answers into full fine-tuning's loss.
+    Of the run the fullest pass enters what is planned, the number of its tokens the time, and
+    their share of answers full fine-tuning's loss; nothing that was measured does.
 
     Args:
         report: of the finished run.
         lengths: tokens of each example.
+        batches: the same of each optimizer step; without, some epochs are drawn anew, the
+            fullest of which comes close to that of many steps, and above that of a few.
         device: "cpu", "cuda" or "mps".
         dtype: what it computed in.
         card: the GPU's name, as its driver gives it.
@@ -78,6 +81,7 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
     mean = max(1, round(sum(lengths) / len(lengths)))
     # Runs of before it was reported have it among their settings.
     held = report.micro_batch_tokens or own.micro_batch_tokens or ON_CPU
+    lanes = lanes_here(full=own.full, dropout=own.dropout) if device == "cpu" else 1
     blank = CalibrationRow(
         run=report.run, model=settings.model.name, method=report.method, rank=own.rank,
         context=1, batch=1, checkpointing=own.checkpointing, device=device, planned_bytes=0,
@@ -88,9 +92,10 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int], *
         processes=processes, sharded=own.shard and processes > 1,
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
         pass_tokens=min(held, max(1, mean * own.batch_size // processes)),
-        float32=dtype == "float32")
+        float32=dtype == "float32", lanes=lanes)
     rows = [replace(blank, context=width, batch=count)
-            for width, count in _passes(lengths, own, held, processes, device)]
+            for width, count in _passes(batches or _drawn(lengths, own), own, held, processes,
+                                        lanes, device)]
     return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
 
 
@@ -112,7 +117,7 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
     parts = parts_of(shape, row.method, Step(
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu",
-        float32=row.float32))
+        float32=row.float32, lanes=row.lanes))
     # A GPU's peak is what the tensors had, without context and fragmentation.
     held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
     if row.sharded:
@@ -136,48 +141,51 @@ def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
     return 3600 * time.expected / row.processes
 
 
-def _passes(lengths: Sequence[int], own: FinetuneSettings, held: int, processes: int,
-            device: str) -> set[tuple[int, int]]:
-    """(width, rows) of the forward passes of some shuffled epochs, of up to `held` tokens.
-
-    On a CPU rows lie end to end, and what is computed side by side counts together (see `lanes`).
-
-    The order that the run drew is not drawn again: the fullest of many comes close to it.
-    """
+def _drawn(lengths: Sequence[int], own: FinetuneSettings) -> Iterator[list[int]]:
+    """The optimizer steps of some shuffled epochs, by their rows' lengths."""
     rng = random.Random(own.seed)
-    lanes = min(MOST_LANES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-                else os.cpu_count() or 1)
-    end_to_end = own.packing or (device == "cpu" and not own.dropout)
-    order = list(lengths) if end_to_end else [padded_width(length) for length in lengths]
-    found: set[tuple[int, int]] = set()
+    order = list(lengths)
     for _ in range(max(1, min(_SHUFFLES, _MOST_ROWS // len(order)))):
         rng.shuffle(order)
         for start in range(0, len(order), own.batch_size):
-            batch = order[start:start + own.batch_size]
-            budget = held
-            if processes > 1:  # as `Collator` does: one for each
-                budget = min(budget, -(-sum(batch) // processes))
-            if device == "cpu" and not own.dropout:
-                found.add(_side_by_side(batch, budget, lanes=1 if own.full else lanes))
-            elif own.packing:
-                found |= {(padded_width(sum(batch[i] for i in group)), 1)
-                          for group in packs(batch, budget)}
+            yield order[start:start + own.batch_size]
+
+
+def _passes(batches: Iterable[Sequence[int]], own: FinetuneSettings, held: int, processes: int,
+            lanes: int, device: str) -> set[tuple[int, int]]:
+    """(width, rows) of what is computed at once in these steps, of up to `held` tokens."""
+    packed = own.packing or (device == "cpu" and not own.dropout)
+    found: set[tuple[int, int]] = set()
+    for batch in itertools.islice(batches, _MOST_ROWS // own.batch_size + 1):
+        widths = list(batch) if packed else [padded_width(length) for length in batch]
+        groups = [[widths[at] for at in group] for group in step_groups(
+            widths, held, room=max(1, held // lanes), lanes=lanes, processes=processes,
+            packed=packed)]
+        for rows in _at_once(groups, held, lanes):
+            if device == "cpu" and packed:
+                found.add(_equal_rows(rows))
+            elif packed:  # attention sees all of it, masked
+                found.add((padded_width(sum(rows)), 1))
             else:
-                found |= {(max(batch[i] for i in group), len(group))
-                          for group in micro_batches(batch, budget)}
+                found.add((max(rows), len(rows)))
     return found
 
 
-def _side_by_side(batch: Sequence[int], budget: int, *, lanes: int) -> tuple[int, int]:
-    """(width, rows) that a step on a CPU holds: each lane's fullest, for it keeps what it had.
+def _at_once(groups: Sequence[list[int]], held: int, lanes: int) -> Iterator[list[int]]:
+    """The rows of each micro-batch, or of as many as there are lanes that begin together."""
+    if lanes == 1:
+        yield from groups
+        return
+    short = sorted((group for group in groups if sum(group) <= held // lanes), key=sum,
+                   reverse=True)
+    yield from (group for group in groups if sum(group) > held // lanes)
+    if short:  # each lane begins with the fullest that is left
+        yield [row for group in short[:lanes] for row in group]
 
-    Equal rows are told, as many tokens in all, of which each sees as many.
-    """
-    short = sum(length for length in batch if length <= budget // lanes)
-    of_a_lane = short / lanes / max(1, -(-short // budget))
-    long = [length for length in batch if length > budget // lanes]
-    alone = max((sum(long[i] for i in group) for group in packs(long, budget)), default=0)
-    tokens = max(alone, of_a_lane) + (lanes - 1) * of_a_lane
-    seen = sum(length * length for length in batch) / sum(batch)
+
+def _equal_rows(rows: Sequence[int]) -> tuple[int, int]:
+    """As many tokens in rows of one width, of which each token sees as many, as (width, rows)."""
+    tokens = sum(rows)
+    seen = sum(length * length for length in rows) / tokens
     count = max(1, round(tokens / seen))
     return math.ceil(tokens / count), count

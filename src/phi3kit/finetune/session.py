@@ -38,6 +38,9 @@ class Session:
         run: the run folder.
         team: the processes that train it together.
         pass_tokens: that one forward pass may hold.
+
+    Attributes:
+        batches: the lengths of each optimizer step's rows, of those that were drawn here.
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
@@ -48,6 +51,7 @@ class Session:
         self._rows = rows
         self._settings = settings
         self._run = run
+        self.batches: list[Sequence[int]] = []
 
     def train(self) -> None:
         """Train to the end, or to Ctrl-C.
@@ -96,7 +100,8 @@ class Session:
             advance(1, f"loss {line['loss']:.3f}, {speed:,.0f} tokens/s, {memory:.1f} GiB")
 
         trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step,
-                               self._team, pass_tokens=self._pass_tokens, packed=packed)
+                               self._team, pass_tokens=self._pass_tokens, packed=packed,
+                               on_batch=self.batches.append)
         with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():

@@ -20,6 +20,7 @@ from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
+from phi3kit.finetune.lean import keep_lean
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
@@ -70,6 +71,8 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     methods.refuse_contradictions(settings.finetune)
     sharding.refuse_unshardable(settings)
     trackers.refuse_missing(settings.finetune.report_to)
+    if settings.model.device in ("auto", "cpu"):
+        keep_lean()
     team = processes.join(settings.model.device)
     try:
         with processes.quiet_unless_first(team):
@@ -261,7 +264,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             instruction=settings.ask.instruction, format=form, skipped=tuple(failures)),
             data=data)
         report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
-                           team)
+                           session.batches, team)
         run.finish(as_json(report))
         checkpoints.discard(run.path)
         return report

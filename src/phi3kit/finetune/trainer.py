@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -33,11 +34,12 @@ _SAVES = 5  # over a run, and besides:
 _SAVE_SECONDS = 600.0  # at most so long after the last one, for a step more or less
 
 OnStep = Callable[[dict[str, Any]], None]
+OnBatch = Callable[[Sequence[int]], None]
 
 
 def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
                  run: Path, on_step: OnStep, team: Processes = ALONE, *, pass_tokens: int,
-                 packed: bool = False) -> Any:
+                 packed: bool = False, on_batch: OnBatch | None = None) -> Any:
     """A Trainer for `rows`; `train(resume_from_checkpoint=checkpoints.newest(run))` runs it.
 
     Args:
@@ -48,6 +50,7 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         team: the processes that train together; each gets every batch and takes its share.
         pass_tokens: that one forward pass may hold, and all that are computed side by side.
         packed: examples are laid end to end, see `packing`.
+        on_batch: told the lengths of an optimizer step's rows, when they are drawn.
 
     Raises:
         ModelError: checkpointing is asked for and the model's code has none.
@@ -63,13 +66,18 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     room = room_of(loaded.model, pass_tokens, lanes)
     collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
                         lanes=lanes, room=room)
+
+    def collated(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        if on_batch is not None:
+            on_batch(array("I", [len(item["input_ids"]) for item in items]))
+        return collator([Encoded(tuple(item["input_ids"]), tuple(item["labels"]))
+                         for item in items])
+
     sharded = sharding.wanted(settings, team)
     made = _trainer_class()
     trainer = (shares.sharing(made) if sharded and settings.full else made)(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
-        train_dataset=_as_dataset(rows),
-        data_collator=lambda items: collator(
-            [Encoded(tuple(item["input_ids"]), tuple(item["labels"])) for item in items]))
+        train_dataset=_as_dataset(rows), data_collator=collated)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_save_in_time(team))
     trackers.keep_in(run, trainer)

@@ -80,7 +80,9 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
     """
     if method == "full":
         return 0 if step.float32 else 2 * shape.parameters
-    cast = 0 if step.float32 else 2 * adapter // (shape.layers if step.checkpointing else 1)
+    # By each lane for itself.
+    cast = 0 if step.float32 else step.lanes * (
+        2 * adapter // (shape.layers if step.checkpointing else 1))
     if method == "lora":
         return cast
     unpacked = step.number_bytes * shape.linear

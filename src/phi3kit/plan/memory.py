@@ -11,8 +11,8 @@ All figures are bytes. What is counted, and where each factor comes from:
   ZeRO, section 3.1), which `finetune` spends on float32: 4 weights, 4 gradients, 8 moments;
 - copies: weights in the type of the arithmetic, beside those that are kept; see `copies`;
 - activations: see `activations`;
-- overhead on a card: see `cards`. On a CPU the libraries, and what the allocator holds between
-  blocks: measured, see `process`.
+- overhead on a card: see `cards`. On a CPU the libraries, their kernels, and what the allocator
+  holds between blocks: measured, see `process`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TRAINED: Mapping[str, int] = MappingProxyType({"weights": 4, "gradients": 4, "o
 
 def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int = 1,
                 rank: int = 16, checkpointing: bool = False, place: Place = "gpu",
-                float32: bool = False, gpu_memory_gb: float | None = None,
+                float32: bool = False, lanes: int = 1, gpu_memory_gb: float | None = None,
                 gpus: int = 1) -> MemoryPlan:
     """Memory of one training step on one card, and how many cards of each size hold it.
 
@@ -59,10 +59,11 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         checkpointing: activations are recomputed in the backward pass, not kept.
         place: "cpu" plans for the resident memory of the process, and for no cards.
         float32: the arithmetic, in place of 16 bits.
+        lanes: passes that a CPU computes side by side.
         gpu_memory_gb: the user's card; adds whether it fits and what to change if not.
         gpus: how many of these cards there are; they share the step out where one is too small.
     """
-    step = Step(context, batch, rank, checkpointing, place=place, float32=float32)
+    step = Step(context, batch, rank, checkpointing, place=place, float32=float32, lanes=lanes)
     ends = {end: parts_of(shape, method, step, end) for end in ENDS}
     parts = ends["expected"]
     total = sum(parts.values())
@@ -115,14 +116,14 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
     parts = {
         "weights": _TRAINED["weights"] * trained if method == "full" else frozen,
         "adapter": 0 if method == "full" else _TRAINED["weights"] * trained,
-        "gradients": _TRAINED["gradients"] * trained,
+        # Each lane adds up its own, beside the sum of what was computed before them.
+        "gradients": _TRAINED["gradients"] * trained * (1 if step.lanes == 1 else 1 + step.lanes),
         "optimizer": _TRAINED["optimizer"] * trained,
         "copies": copies(shape, method, step, trained),
         "activations": activations(shape, method, step),
     }
     if step.place == "cpu":
-        parts["overhead"] = process.overhead(
-            parts, end, checkpointing=step.checkpointing)
+        parts["overhead"] = process.overhead(parts, method, end)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)

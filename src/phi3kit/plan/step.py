@@ -26,6 +26,8 @@ class Step:
         answers: share of the tokens that carry loss.
         place: "gpu", or "cpu" for the resident memory of the whole process.
         float32: the arithmetic, in place of 16 bits.
+        lanes: passes of an adapter that a CPU computes side by side; `batch` holds the rows of
+            all.
     """
 
     context: int = 2048
@@ -35,6 +37,7 @@ class Step:
     answers: float = 1.0
     place: Place = "gpu"
     float32: bool = False
+    lanes: int = 1
 
     @property
     def number_bytes(self) -> int:

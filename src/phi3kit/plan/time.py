@@ -21,9 +21,9 @@ assumption too.
 **Speed on a CPU.** What the demo measured on two cores (docs/measured/demo.json), half to twice
 of it. That was QLoRA, and stands for LoRA too: there the two took the same time (docs/plan.md).
 In float32, as on a CPU without bfloat16, an adapter takes `FLOAT32_ON_CPU` times as long, the
-middle of the trainings in docs/measured/calibration-float32.json; that is another, slower CPU too.
+middle of the trainings in docs/measured/times-float32.json; that is another, slower CPU too.
 Full fine-tuning takes `FULL_ON_CPU` times what its operations would take at that rate: the middle
-one of the three trainings in docs/measured/calibration.json, of 2.9 to 3.6 times. Operations do
+one of the three trainings in docs/measured/times-bfloat16.json, of 2.9 to 3.6 times. Operations do
 not count what it does besides: each pass casts every float32 weight, and its gradient, and adds
 the gradient up; each step reads and writes 28 bytes per weight for AdamW, and 4 to clip; and its
 layers are transformers' own, where an adapter's compute in fewer passes over memory
@@ -53,9 +53,9 @@ _UNPACKED_BYTES = 4.5
 # From docs/measured/demo.json, "finetune": QLoRA of the packaged model, activations kept, 88
 # steps of 8 examples. A test compares.
 DEMO_TOKENS, DEMO_SECONDS, _DEMO_CONTEXT = 94_694, 129.52, 140
-# From docs/measured/calibration.json and that rate. A test compares.
+# From docs/measured/times-bfloat16.json and that rate. A test compares.
 FULL_ON_CPU = 3.4
-# From docs/measured/calibration-float32.json and that rate, for an adapter. A test compares.
+# From docs/measured/times-float32.json and that rate, for an adapter. A test compares.
 FLOAT32_ON_CPU = 5.5
 
 

@@ -131,6 +131,7 @@ class CalibrationRow:
         tokens: real ones, over all epochs; `row` is the mean of an example.
         pass_tokens: that its forward passes could hold.
         float32: whether it computed in that, not in 16 bits.
+        lanes: passes that it computed side by side, whose rows `batch` counts together.
     """
 
     run: str
@@ -156,6 +157,7 @@ class CalibrationRow:
     row: int = 1
     pass_tokens: int = 1
     float32: bool = False
+    lanes: int = 1
 
 
 @dataclass(frozen=True, slots=True)
