@@ -216,19 +216,21 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """The machine in words: system, processor, usable cores, memory in bytes."""
+    """The machine in words: system, processor (and generation), usable cores, memory in bytes."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         memory = None
-    return {"system": platform.platform(terse=True), "processor": _processor(),
-            "cores": cores, "memory_bytes": memory}
+    return {"system": platform.platform(terse=True), **_processor(), "cores": cores,
+            "memory_bytes": memory}
 
 
-def _processor() -> str:
-    """Its name; with family and model where the system tells, for one name may stand for several
-    generations, of which one computes twice as fast in bfloat16 as the one before."""
+def _processor() -> dict[str, str]:
+    """Its name, and its generation where the system tells.
+
+    One name may stand for several, of which one computes twice as fast in bfloat16 as another.
+    """
     cpuinfo = Path("/proc/cpuinfo")
     told: dict[str, str] = {}
     if cpuinfo.is_file():
@@ -236,10 +238,10 @@ def _processor() -> str:
         for line in first.splitlines():
             key, _, value = line.partition(":")
             told[key.strip()] = value.strip()
-    name = told.get("model name") or platform.processor() or platform.machine()
+    found = {"processor": told.get("model name") or platform.processor() or platform.machine()}
     if "cpu family" in told and "model" in told:
-        return f"{name} (family {told['cpu family']}, model {told['model']})"
-    return name
+        found["generation"] = f"family {told['cpu family']}, model {told['model']}"
+    return found
 
 
 def _now() -> str:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from phi3kit.errors import DataError
+from phi3kit.finetune import lean, train
+from phi3kit.models.hardware import cpu_has_bfloat16
+from phi3kit.settings import load
 
 # Threads that ask for memory at the same time, and how many arenas there are then.
 COUNT = """
 import ctypes, sys, threading
 from phi3kit.finetune.lean import keep_lean
 if sys.argv[1] == "lean":
-    keep_lean()
+    keep_lean("cpu")
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.fdopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
@@ -32,29 +39,30 @@ libc.fflush(ctypes.c_void_p(file))
 
 
 def arenas(how: str, **environment: str) -> int:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("MALLOC_")}
+    kept = {key: value for key, value in os.environ.items()
+            if key != "GLIBC_TUNABLES" and not key.startswith("MALLOC_")}
     done = subprocess.run([sys.executable, "-c", COUNT, how], env={**kept, **environment},
                           capture_output=True, text=True, check=True)
     return done.stdout.count("<heap nr=")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no arenas")
 def test_all_threads_take_from_one_arena_unless_the_user_says_otherwise() -> None:
     assert arenas("as it is") > 1
     assert arenas("lean") == 1
     assert arenas("lean", MALLOC_ARENA_MAX="4") > 1
+    assert arenas("lean", GLIBC_TUNABLES="glibc.malloc.arena_max=4") > 1
 
 
 KERNELS = """
-import os, resource, sys
 from phi3kit.finetune.lean import keep_lean
-keep_lean()
+keep_lean("cpu")
 import torch
 with torch.no_grad():
     weight = torch.zeros(512, 512, dtype=torch.bfloat16)
     for rows in range(1, 600):
         torch.zeros(rows, 512, dtype=torch.bfloat16) @ weight
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
 
 
@@ -66,10 +74,42 @@ def peak(**environment: str) -> int:
     return int(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="resident memory in KiB")
-def test_few_kernels_of_shapes_that_were_met_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    from phi3kit.models.hardware import cpu_has_bfloat16
-
-    if not cpu_has_bfloat16():
-        pytest.skip("other kernels, and smaller ones")
+@pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64"
+                    or not cpu_has_bfloat16(), reason="other kernels, and smaller ones")
+def test_few_kernels_of_shapes_that_were_met_are_kept() -> None:
     assert peak() < peak(ONEDNN_PRIMITIVE_CACHE_CAPACITY="1024") - 20 * 1024
+
+
+def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
+    project: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(train, "keep_lean", asked.append)
+    (project / "none.jsonl").write_text("")
+    with pytest.raises(DataError):
+        train.finetune(load({"finetune.dataset": "none.jsonl", "model.device": "cpu"}).values)
+    assert asked == ["cpu"]
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")  # not of the tests' own process
+    monkeypatch.setattr(lean, "_CARDS", (str(project),))  # a driver that is there
+    for device in ("cuda", "mps", "auto"):
+        lean.keep_lean(device)
+        assert "ONEDNN_PRIMITIVE_CACHE_CAPACITY" not in os.environ
+    monkeypatch.setattr(lean, "_CARDS", (str(project / "none"),))
+    lean.keep_lean("auto")
+    assert os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "128"
+
+
+OWN_PEAK = """
+import subprocess, sys
+held = bytearray(700 * 2**20)
+code = "from phi3kit.finetune.session import _peak_memory; print(_peak_memory('cpu'))"
+print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is inherited")
+def test_the_peak_is_that_of_the_process_not_of_who_started_it() -> None:
+    done = subprocess.run([sys.executable, "-c", OWN_PEAK], capture_output=True, text=True,
+                          check=True)
+    assert 0 < int(done.stdout) < 300 * 2**20

@@ -9,12 +9,15 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
 
 from phi3kit import settings
 from phi3kit.errors import RunError
 from phi3kit.finetune.ahead import fullest_pass
+from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.calibration import calibrate
-from phi3kit.finetune.lanes import lanes_here
+from phi3kit.finetune.lanes import Lanes
+from phi3kit.finetune.passes_made import AtOnce, computed, drawn
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.finetune.train import finetune
 from phi3kit.models.hardware import cpu_has_bfloat16
@@ -58,11 +61,11 @@ def test_a_run_is_planned_from_its_record(trained: Path, tiny_phi3: Path) -> Non
     found = calibrate(trained)
     row, = found.rows
     assert (row.method, row.rank, row.device, found.skipped) == ("lora", 16, "cpu", ())
-    # Four rows of 54 or 55 tokens, end to end, are held at once.
-    assert (row.batch, row.context) == (4, 55)
+    # Four rows of 54 or 55 tokens, end to end and padded to 224 in all, are held at once.
+    assert (row.batch, row.context) == (4, 56)
     result = state_of(trained)[1]["result"]
     assert row.float32 is not cpu_has_bfloat16()
-    step = Step(context=55, batch=4, place="cpu", float32=row.float32, lanes=row.lanes,
+    step = Step(context=56, batch=4, place="cpu", float32=row.float32, lanes=row.lanes,
                 answers=result["trained_tokens"] / result["tokens"])
     planned = sum(parts_of(shape_of(str(tiny_phi3)), "lora", step).values())
     assert row.planned_bytes == planned
@@ -194,7 +197,10 @@ def test_what_the_plan_has_no_term_for_is_compared_and_named(
     assert calibrate(project / "runs").rows[0].variants == ("dora", "dropout")
 
 
-def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> None:
+def test_passes_are_planned_as_the_run_says_that_they_were(
+    trained: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("phi3kit.finetune.predicted.lanes_here", lambda **how: 1)
     _, state = state_of(trained)
     report = msgspec.convert(state["result"], TrainReport)
     assert report.micro_batch_tokens == ON_CPU
@@ -202,28 +208,59 @@ def test_passes_are_planned_as_the_run_says_that_they_were(trained: Path) -> Non
     passes = {held: predicted(replace(report, micro_batch_tokens=held), mine, [55] * 8,
                               device="cpu", dtype="bfloat16") for held in (512, 128)}
     assert {held: (row.batch, row.context, row.pass_tokens) for held, row in passes.items()} == {
-        512: (4, 55, 220), 128: (2, 55, 128)}
+        512: (4, 56, 220), 128: (2, 56, 128)}
 
 
-def test_what_is_planned_is_what_was_computed_at_once(trained: Path) -> None:
+def test_of_a_run_that_is_not_recorded_epochs_are_drawn(trained: Path) -> None:
     report = msgspec.convert(state_of(trained)[1]["result"], TrainReport)
-    mine = settings.load({"model.name": report.base, "finetune.batch_size": 4,
-                          "finetune.micro_batch_tokens": 400}).values
-    report = replace(report, micro_batch_tokens=400)
+    mine = settings.load({"model.name": report.base, "finetune.batch_size": 4}).values.finetune
+    for lanes in (1, 2, 4):
+        room = 384 // lanes
+        found = drawn([room] * 4, mine, 384, processes=1, lanes=lanes, device="cpu")
+        # All lanes at work, as full as they may be.
+        assert max(found, key=lambda one: one.width * one.rows) == AtOnce(room, lanes, lanes)
+    # A row that takes all cores for itself.
+    assert AtOnce(352, 1, 1) in drawn([352, 16, 16, 16], mine, 384, processes=1, lanes=2,
+                                      device="cpu")
 
-    def widest(*steps: list[int]) -> tuple[int, int, int]:
-        row = predicted(report, mine, [100] * 8, steps, device="cpu", dtype="bfloat16")
-        return row.lanes, row.batch, row.context
 
-    lanes = lanes_here(full=False, dropout=0.0)
-    if lanes == 1:
-        assert widest([100, 100, 100, 100]) == (1, 4, 100)
-    else:
-        room = 400 // lanes
-        # All lanes at work, as full as they may be; and a row that takes all cores for itself.
-        assert widest([room] * 4) == (lanes, lanes, room)
-        assert widest([20] * 4) == (lanes, 4, 20)
-        assert widest([20] * 4, [390, 10, 10, 10]) == (lanes, 1, 390)
+def test_what_lanes_compute_at_once_is_counted_together() -> None:
+    def micro(*lengths: int) -> dict[str, Any]:
+        positions = torch.cat([torch.arange(length) for length in lengths])[None]
+        return {"input_ids": torch.zeros_like(positions), "position_ids": positions}
+
+    steps = [micro(390), micro(100, 100), micro(50, 50), micro(200), micro(60)]
+    assert computed(steps, Lanes(2, 200), device="cpu") == {
+        AtOnce(390, 1, 1), AtOnce(134, 3, 2)}  # the first of each lane: 100 and 100, and 200
+    assert computed(steps[:2], None, device="cpu") == {AtOnce(390, 1), AtOnce(100, 2)}
+    # Elsewhere attention works on all of a row; rows that are padded are as wide as it.
+    assert computed(steps[1:2], None, device="cuda") == {AtOnce(200, 1)}
+    padded = {"input_ids": torch.zeros(3, 64, dtype=torch.int64)}
+    assert computed([padded], None, device="cpu") == {AtOnce(64, 3)}
+
+
+def test_what_is_compared_is_what_the_run_computed(
+    project: Path, tiny_phi3: Path, monkeypatch: pytest.MonkeyPatch, one_core: None,
+) -> None:
+    """Of a few steps it is less than the fullest that could have been drawn."""
+    examples = [{"question": f"What is {n}?", "answer": "one " * (40 if n < 3 else 1)}
+                for n in range(9)]
+    (project / "train.jsonl").write_text("".join(json.dumps(e) + "\n" for e in examples))
+    given: list[list[int]] = []
+    real = Collator.__call__
+
+    def noted(self: Collator, rows: Any) -> Any:
+        given.append([len(row.input_ids) for row in rows])
+        return real(self, rows)
+
+    monkeypatch.setattr(Collator, "__call__", noted)
+    mine = settings.load({
+        "model.name": str(tiny_phi3), "model.device": "cpu", "finetune.dataset": "train.jsonl",
+        "finetune.epochs": 0.2, "finetune.batch_size": 3}).values
+    row = finetune(mine).planned
+    assert row is not None and row.lanes == 1
+    assert len(given) == 2  # the second was drawn ahead, and not computed
+    assert row.context * row.batch == pytest.approx(sum(given[0]), abs=16 + row.batch)
 
 
 def test_packed_rows_are_planned_as_the_rows_that_they_are(
@@ -235,8 +272,8 @@ def test_packed_rows_are_planned_as_the_rows_that_they_are(
         "finetune.epochs": 1.0, "finetune.batch_size": 4, "finetune.packing": True}).values
     report = finetune(mine)
     row, = calibrate(project / "runs").rows
-    # Four rows of 54 or 55 tokens, each attended to by itself.
-    assert (row.batch, row.context, row.variants) == (4, 55, ("packing",))
+    # Four rows of 54 or 55 tokens, each attended to by itself, and padding to 224.
+    assert (row.batch, row.context, row.variants) == (4, 56, ("packing",))
     assert report.planned == replace(row, run=report.run)
     assert fullest_pass(mine.finetune, 512) == (1024, 1)
 

@@ -162,15 +162,15 @@ def test_a_process_holds_libraries_and_a_card_its_context() -> None:
     card, process = (plan_memory(shape, "qlora", context=512, place=place)
                      for place in ("gpu", "cpu"))
     assert process.gpus == {} and set(card.gpus) == {"24", "40", "48", "80", "141"}
-    # Nearly the same for every adapter; gradients of a whole model leave holes.
-    longer = plan_memory(shape, "qlora", context=4096, place="cpu")
-    assert longer.parts["activations"] > 5 * process.parts["activations"]
-    assert longer.parts["overhead"] == process.parts["overhead"] > 600e6
-    few, many = (plan_memory(shape, "full", context=context, place="cpu")
-                 for context in (512, 4096))
-    holes = ((many.parts["overhead"] - few.parts["overhead"])
-             / (many.parts["activations"] - few.parts["activations"]))
-    assert 0.3 < holes < 1
+    # The allocator keeps a share of the activations; a larger one where everything trains.
+    def kept(method: str) -> float:
+        few, many = (plan_memory(shape, method, context=context, place="cpu").parts
+                     for context in (512, 4096))
+        return ((many["overhead"] - few["overhead"])
+                / (many["activations"] - few["activations"]))
+
+    assert 0.1 < kept("qlora") < 0.4 < kept("full") < 1
+    assert process.parts["overhead"] > 600e6
     # 4-bit weights of a small model are held unpacked there, 2 bytes each.
     assert process.parts["copies"] - card.parts["copies"] == pytest.approx(
         2 * shape.linear * (1 - 1 / shape.layers), abs=2)
@@ -181,8 +181,6 @@ def test_each_lane_holds_casts_and_gradients_of_its_own() -> None:
     alone, beside = (plan_memory(shape, "lora", context=512, place="cpu", lanes=lanes)
                      for lanes in (1, 2))
     adapter = adapter_parameters(shape, 16)
-    differing = {part for part in alone.parts if alone.parts[part] != beside.parts[part]}
-    assert differing == {"gradients", "copies"}
     assert beside.parts["gradients"] == 3 * alone.parts["gradients"] == 12 * adapter
     assert beside.parts["copies"] == 2 * alone.parts["copies"] == 4 * adapter
 

@@ -66,7 +66,7 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
             shape, name, context=context, batch=batch or rows, rank=own.rank,
             checkpointing=own.checkpointing, place=place, gpu_memory_gb=memory, gpus=gpus,
             float32=name in in_float32,
-            lanes=lanes_here(full=name == "full", dropout=own.dropout) if place == "cpu" else 1)
+            lanes=_lanes(own, name, at_once.tokens) if place == "cpu" else 1)
         plans.append(made if batch or own.micro_batch_tokens else replace(
             made, assumptions=(*made.assumptions, _told(name, at_once))))
     size = _size(values, examples, tokens_per_example,
@@ -105,6 +105,12 @@ def _in_float32(dtype: str, methods: Sequence[Method], place: Place) -> set[Meth
         return set(methods) if dtype == "float32" else set()
     return {name for name in methods
             if computes_in(dtype, place, full=name == "full") == "float32"}
+
+
+def _lanes(own: FinetuneSettings, method: Method, tokens: int) -> int:
+    """How many compute the fullest pass on the CPU here; a row too long for one is alone."""
+    lanes = lanes_here(full=method == "full", dropout=own.dropout)
+    return lanes if own.max_tokens <= tokens // lanes else 1
 
 
 def fullest_pass(own: FinetuneSettings, tokens: int) -> tuple[int, int]:

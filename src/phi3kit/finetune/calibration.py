@@ -106,7 +106,8 @@ def _device(settings: Settings, state: Mapping[str, Any]) -> str:
         return wanted
     if state["versions"].get("torch", "").endswith("+cpu"):
         return "cpu"
-    if state["machine"] == runs.machine():
+    here = runs.machine()
+    if state["machine"] == {key: here.get(key) for key in state["machine"]}:
         return pick_device(wanted)
     raise RunError("made on another machine, and where it computed is not recorded")
 

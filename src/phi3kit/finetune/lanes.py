@@ -42,9 +42,12 @@ def lanes_for(loaded: Loaded, settings: FinetuneSettings) -> int:
 
 
 def lanes_here(*, full: bool, dropout: float) -> int:
-    """The same before a model is loaded, for a CPU: by the cores that this process may use."""
+    """The same before torch is asked, for a CPU: by the cores that a training here would use."""
     if full or dropout:
         return 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdecimal():
+        return max(1, min(MOST_LANES, int(wanted)))
     cores = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
              os.cpu_count() or 1)
     return min(MOST_LANES, cores)
@@ -92,11 +95,7 @@ class Lanes:
         import torch
 
         trained = list(parameters)
-        alone = [m for m in micro if m["input_ids"].numel() > self._room]
-        lanes = shared_out([m for m in micro if m["input_ids"].numel() <= self._room],
-                           self._count)
-        if len(lanes) == 1:
-            alone += lanes.pop()
+        alone, lanes = self.divided(micro)
         losses = []
         for shares in ([alone], lanes):
             jobs = [thread.submit(self._with_cores, self._cores // len(shares),
@@ -109,6 +108,15 @@ class Lanes:
                         weight.grad = new if weight.grad is None else weight.grad.add_(new)
         torch.set_num_threads(self._cores)  # MKL has one number for all threads
         return torch.stack(losses).sum()
+
+    def divided(self, micro: Sequence[Micro]) -> tuple[list[Micro], list[list[Micro]]]:
+        """Those that are computed one by one, with all cores, and then those of each lane."""
+        alone = [m for m in micro if m["input_ids"].numel() > self._room]
+        lanes = shared_out([m for m in micro if m["input_ids"].numel() <= self._room],
+                           self._count)
+        if len(lanes) == 1:
+            alone += lanes.pop()
+        return alone, lanes
 
     @staticmethod
     def _with_cores(cores: int, *work: Any) -> Any:

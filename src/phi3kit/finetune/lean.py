@@ -5,7 +5,7 @@ what one lane has freed lies idle while another asks for more. And oneDNN keeps 
 kernels that it made, of up to half a megabyte each: rows of varied length make new ones at every
 step, of which few are met again. With one arena, and 128 kernels, more than a layer has shapes, a
 training of 2.1 to 3.5 GB takes 0.35 to 0.4 GB less, in the same time (docs/log.md). What is left is
-nearly the same for every training, so that `plan` can tell it (plan/process.py).
+nearly the same for every adapter, so that `plan` can tell it (plan/process.py).
 """
 
 from __future__ import annotations
@@ -17,17 +17,26 @@ import sys
 _ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _KEPT = 128
+# Of the drivers of NVIDIA and AMD. torch would tell better, but takes a second, and has threads.
+_CARDS = ("/dev/nvidiactl", "/dev/kfd")
 
 
-def keep_lean() -> None:
-    """For the whole process, and before its threads compute: what is there stays.
+def keep_lean(device: str) -> None:
+    """For the whole process and its children, and before threads compute: what is there stays.
 
     Where the environment says otherwise, it is as the user has it; so it is on systems without
     glibc, which have no arenas.
+
+    Args:
+        device: as `model.device` has it; nothing is changed for a GPU's training.
     """
+    on_card = device != "auto" or any(map(os.path.exists, _CARDS))
+    if device != "cpu" and on_card:
+        return
     os.environ.setdefault(_KERNELS, str(_KEPT))
-    if sys.platform == "linux" and "MALLOC_ARENA_MAX" not in os.environ:
+    told = ("MALLOC_ARENA_MAX" in os.environ
+            or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""))
+    if sys.platform == "linux" and not told:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(_ARENA_MAX, 1)
-

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phi3kit.errors import ModelError, SettingsError
-from phi3kit.finetune.batches import padded_width, step_groups
 from phi3kit.finetune.lanes import lanes_here
+from phi3kit.finetune.passes_made import AtOnce, drawn
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.plan.cards import checkpoint_gathered, shared_out
 from phi3kit.plan.gpus import Gpu, find_gpu
@@ -21,17 +18,14 @@ from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.step import Step
 from phi3kit.plan.time import train_time
 from phi3kit.records import CalibrationRow, TrainReport
-from phi3kit.settings import FinetuneSettings, Settings
+from phi3kit.settings import Settings
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
 
-_SHUFFLES = 20  # epochs that are drawn to find the fullest micro-batch
-_MOST_ROWS = 200_000  # that are looked at: a second
-
 
 def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: Sequence[int],
-              batches: Sequence[Sequence[int]], team: Processes) -> TrainReport:
+              passes: Collection[AtOnce], team: Processes) -> TrainReport:
     """The report with what was planned for its run; without, where `plan` knows no such shape.
 
     Args:
@@ -39,7 +33,7 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
         settings: that it was made with.
         loaded: its model, for the device.
         lengths: tokens of each example that it was trained on.
-        batches: the same of each optimizer step of this process, as they were drawn.
+        passes: what this process computed at once.
         team: the processes that trained it.
     """
     card = ""
@@ -48,7 +42,7 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
 
         card = torch.cuda.get_device_name()
     try:
-        row = predicted(report, settings, lengths, batches, device=loaded.device, card=card,
+        row = predicted(report, settings, lengths, passes, device=loaded.device, card=card,
                         processes=team.size, dtype=loaded.dtype)
     except ModelError:
         return report
@@ -56,18 +50,17 @@ def with_plan(report: TrainReport, settings: Settings, loaded: Loaded, lengths: 
 
 
 def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int],
-              batches: Sequence[Sequence[int]] = (), *, device: str, dtype: str, card: str = "",
+              passes: Collection[AtOnce] = (), *, device: str, dtype: str, card: str = "",
               processes: int = ALONE.size) -> CalibrationRow:
     """What `plan` says of a run, beside what the run took.
 
-    Of the run the fullest pass enters what is planned, the number of its tokens the time, and
-    their share of answers full fine-tuning's loss; nothing that was measured does.
+    From the run come the fullest pass, the number of its tokens for the time, and the share of
+    answers for full fine-tuning's loss; nothing of what is compared does.
 
     Args:
         report: of the finished run.
         lengths: tokens of each example.
-        batches: the same of each optimizer step; without, some epochs are drawn anew, the
-            fullest of which comes close to that of many steps, and above that of a few.
+        passes: what it computed at once; without, some epochs are drawn.
         device: "cpu", "cuda" or "mps".
         dtype: what it computed in.
         card: the GPU's name, as its driver gives it.
@@ -81,7 +74,6 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int],
     mean = max(1, round(sum(lengths) / len(lengths)))
     # Runs of before it was reported have it among their settings.
     held = report.micro_batch_tokens or own.micro_batch_tokens or ON_CPU
-    lanes = lanes_here(full=own.full, dropout=own.dropout) if device == "cpu" else 1
     blank = CalibrationRow(
         run=report.run, model=settings.model.name, method=report.method, rank=own.rank,
         context=1, batch=1, checkpointing=own.checkpointing, device=device, planned_bytes=0,
@@ -92,10 +84,11 @@ def predicted(report: TrainReport, settings: Settings, lengths: Sequence[int],
         processes=processes, sharded=own.shard and processes > 1,
         answers=report.trained_tokens / max(1, report.tokens), tokens=report.tokens, row=mean,
         pass_tokens=min(held, max(1, mean * own.batch_size // processes)),
-        float32=dtype == "float32", lanes=lanes)
-    rows = [replace(blank, context=width, batch=count)
-            for width, count in _passes(batches or _drawn(lengths, own), own, held, processes,
-                                        lanes, device)]
+        float32=dtype == "float32")
+    made = passes or drawn(
+        lengths, own, held, processes=processes, device=device,
+        lanes=lanes_here(full=own.full, dropout=own.dropout) if device == "cpu" else 1)
+    rows = [replace(blank, context=one.width, batch=one.rows, lanes=one.lanes) for one in made]
     return planned_anew(max(rows, key=lambda row: _memory(shape, row)), shape)
 
 
@@ -139,53 +132,3 @@ def _seconds(shape: Shape, row: CalibrationRow) -> float | None:
                       checkpointing=row.checkpointing, pass_tokens=row.pass_tokens,
                       float32=row.float32)
     return 3600 * time.expected / row.processes
-
-
-def _drawn(lengths: Sequence[int], own: FinetuneSettings) -> Iterator[list[int]]:
-    """The optimizer steps of some shuffled epochs, by their rows' lengths."""
-    rng = random.Random(own.seed)
-    order = list(lengths)
-    for _ in range(max(1, min(_SHUFFLES, _MOST_ROWS // len(order)))):
-        rng.shuffle(order)
-        for start in range(0, len(order), own.batch_size):
-            yield order[start:start + own.batch_size]
-
-
-def _passes(batches: Iterable[Sequence[int]], own: FinetuneSettings, held: int, processes: int,
-            lanes: int, device: str) -> set[tuple[int, int]]:
-    """(width, rows) of what is computed at once in these steps, of up to `held` tokens."""
-    packed = own.packing or (device == "cpu" and not own.dropout)
-    found: set[tuple[int, int]] = set()
-    for batch in itertools.islice(batches, _MOST_ROWS // own.batch_size + 1):
-        widths = list(batch) if packed else [padded_width(length) for length in batch]
-        groups = [[widths[at] for at in group] for group in step_groups(
-            widths, held, room=max(1, held // lanes), lanes=lanes, processes=processes,
-            packed=packed)]
-        for rows in _at_once(groups, held, lanes):
-            if device == "cpu" and packed:
-                found.add(_equal_rows(rows))
-            elif packed:  # attention sees all of it, masked
-                found.add((padded_width(sum(rows)), 1))
-            else:
-                found.add((max(rows), len(rows)))
-    return found
-
-
-def _at_once(groups: Sequence[list[int]], held: int, lanes: int) -> Iterator[list[int]]:
-    """The rows of each micro-batch, or of as many as there are lanes that begin together."""
-    if lanes == 1:
-        yield from groups
-        return
-    short = sorted((group for group in groups if sum(group) <= held // lanes), key=sum,
-                   reverse=True)
-    yield from (group for group in groups if sum(group) > held // lanes)
-    if short:  # each lane begins with the fullest that is left
-        yield [row for group in short[:lanes] for row in group]
-
-
-def _equal_rows(rows: Sequence[int]) -> tuple[int, int]:
-    """As many tokens in rows of one width, of which each token sees as many, as (width, rows)."""
-    tokens = sum(rows)
-    seen = sum(length * length for length in rows) / tokens
-    count = max(1, round(tokens / seen))
-    return math.ceil(tokens / count), count

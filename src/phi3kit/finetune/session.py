@@ -15,7 +15,9 @@ from phi3kit.dataset.encode import Encoded
 from phi3kit.finetune import checkpoints, fused, methods, metrics
 from phi3kit.finetune.attention import short_rows
 from phi3kit.finetune.batches import padded_width
+from phi3kit.finetune.lanes import Lanes, Micro
 from phi3kit.finetune.packing import is_laid_out
+from phi3kit.finetune.passes_made import AtOnce, computed
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.smaller import smaller
 from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
@@ -40,7 +42,7 @@ class Session:
         pass_tokens: that one forward pass may hold.
 
     Attributes:
-        batches: the lengths of each optimizer step's rows, of those that were drawn here.
+        passes: what this process computed at once.
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
@@ -51,7 +53,7 @@ class Session:
         self._rows = rows
         self._settings = settings
         self._run = run
-        self.batches: list[Sequence[int]] = []
+        self.passes: set[AtOnce] = set()
 
     def train(self) -> None:
         """Train to the end, or to Ctrl-C.
@@ -101,13 +103,16 @@ class Session:
 
         trainer = make_trainer(self._loaded, self._rows, self._settings, self._run, on_step,
                                self._team, pass_tokens=self._pass_tokens, packed=packed,
-                               on_batch=self.batches.append)
+                               on_micro=self._note_passes)
         with _interruptible(trainer, self._team) as interrupted:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
             note(f"step {trainer.state.global_step:,} is saved in {self._run}: the same command "
                  "goes on from it")
             raise KeyboardInterrupt
+
+    def _note_passes(self, micro: Sequence[Micro], lanes: Lanes | None) -> None:
+        self.passes |= computed(micro, lanes, device=self._loaded.device)
 
     def report(self, *, instruction: str, format: str, skipped: tuple[Failure, ...],
                ) -> TrainReport:
@@ -160,6 +165,11 @@ def _peak_memory(device: str) -> int:
         import psutil  # comes with accelerate
 
         return int(psutil.Process().memory_info().peak_wset)
+    status = Path("/proc/self/status")
+    if status.is_file():  # what getrusage tells there may be the peak of who started this process
+        for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

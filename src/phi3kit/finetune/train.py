@@ -42,7 +42,8 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
              strict: bool = False) -> TrainReport:
     """Train an adapter or a whole model; an interrupted run goes on, a finished one is reused.
 
-    Started in several processes (torchrun), all of them call it and all get the report.
+    Started in several processes (torchrun), all of them call it and all get the report. On a CPU
+    the whole process takes its memory from one arena from then on (see `keep_lean`).
 
     Args:
         settings: `finetune.dataset` has to be set.
@@ -71,8 +72,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     methods.refuse_contradictions(settings.finetune)
     sharding.refuse_unshardable(settings)
     trackers.refuse_missing(settings.finetune.report_to)
-    if settings.model.device in ("auto", "cpu"):
-        keep_lean()
+    keep_lean(settings.model.device)
     team = processes.join(settings.model.device)
     try:
         with processes.quiet_unless_first(team):
@@ -264,7 +264,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             instruction=settings.ask.instruction, format=form, skipped=tuple(failures)),
             data=data)
         report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
-                           session.batches, team)
+                           session.passes, team)
         run.finish(as_json(report))
         checkpoints.discard(run.path)
         return report

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import math
 import time
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,7 +20,7 @@ from phi3kit.files import flush
 from phi3kit.finetune import checkpoints, methods, metrics, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
-from phi3kit.finetune.lanes import Lanes, lanes_for, room_of
+from phi3kit.finetune.lanes import Lanes, Micro, lanes_for, room_of
 from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.models.causal import causal_of
@@ -34,12 +33,12 @@ _SAVES = 5  # over a run, and besides:
 _SAVE_SECONDS = 600.0  # at most so long after the last one, for a step more or less
 
 OnStep = Callable[[dict[str, Any]], None]
-OnBatch = Callable[[Sequence[int]], None]
+OnMicro = Callable[[Sequence[Micro], Lanes | None], None]
 
 
 def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
                  run: Path, on_step: OnStep, team: Processes = ALONE, *, pass_tokens: int,
-                 packed: bool = False, on_batch: OnBatch | None = None) -> Any:
+                 packed: bool = False, on_micro: OnMicro | None = None) -> Any:
     """A Trainer for `rows`; `train(resume_from_checkpoint=checkpoints.newest(run))` runs it.
 
     Args:
@@ -50,7 +49,8 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
         team: the processes that train together; each gets every batch and takes its share.
         pass_tokens: that one forward pass may hold, and all that are computed side by side.
         packed: examples are laid end to end, see `packing`.
-        on_batch: told the lengths of an optimizer step's rows, when they are drawn.
+        on_micro: told the micro-batches of each step that are this process's, before they are
+            computed, and the lanes that compute them.
 
     Raises:
         ModelError: checkpointing is asked for and the model's code has none.
@@ -66,22 +66,17 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     room = room_of(loaded.model, pass_tokens, lanes)
     collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
                         lanes=lanes, room=room)
-
-    def collated(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        if on_batch is not None:
-            on_batch(array("I", [len(item["input_ids"]) for item in items]))
-        return collator([Encoded(tuple(item["input_ids"]), tuple(item["labels"]))
-                         for item in items])
-
     sharded = sharding.wanted(settings, team)
     made = _trainer_class()
     trainer = (shares.sharing(made) if sharded and settings.full else made)(
         model=loaded.model, args=_arguments(loaded, len(rows), settings, run),
-        train_dataset=_as_dataset(rows), data_collator=collated)
+        train_dataset=_as_dataset(rows),
+        data_collator=lambda items: collator(
+            [Encoded(tuple(item["input_ids"]), tuple(item["labels"])) for item in items]))
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_save_in_time(team))
     trackers.keep_in(run, trainer)
-    trainer.run, trainer.on_step, trainer.team = run, on_step, team
+    trainer.run, trainer.on_step, trainer.on_micro, trainer.team = run, on_step, on_micro, team
     trainer.sharded = sharded
     trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
     trainer.arithmetic = functools.partial(methods.arithmetic, loaded, settings)
@@ -194,6 +189,7 @@ def _trainer_class() -> Any:
 
         run: Path
         on_step: OnStep
+        on_micro: OnMicro | None
         plain_head: bool
         team: Processes
         sharded: bool
@@ -216,6 +212,8 @@ def _trainer_class() -> Any:
                 torch.manual_seed(hash((self.args.seed, self.state.global_step, self.team.rank)))
             self._spent = {"tokens": int(inputs["tokens"]), "trained": int(inputs["trained"])}
             mine = self.team.share(inputs["micro"], even=self.sharded)
+            if self.on_micro is not None:
+                self.on_micro(mine, self.lanes)
             loss_of = functools.partial(self._loss_of, model, trained=inputs["trained"])
             if self.lanes is None:
                 total = torch.zeros((), device=self.args.device)

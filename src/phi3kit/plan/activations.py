@@ -87,7 +87,7 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
         return cast
     unpacked = step.number_bytes * shape.linear
     held = step.place == "cpu" and unpacked <= UNPACKED_UP_TO
-    return cast + (unpacked if held else unpacked // shape.layers)
+    return cast + (unpacked if held else step.lanes * (unpacked // shape.layers))
 
 
 def _layer(shape: Shape, step: Step) -> int:
@@ -103,5 +103,5 @@ def _loss(shape: Shape, method: Method, step: Step) -> int:
     norm = (8 if step.float32 else 6) * shape.hidden * step.tokens
     if method == "full":
         return int((12 if step.float32 else 14) * shape.vocab * answers) + norm
-    block = min(LOGITS_AT_ONCE, answers * shape.vocab)
+    block = min(step.lanes * LOGITS_AT_ONCE, answers * shape.vocab)
     return int(block * _LOGIT_BYTES + step.number_bytes * shape.hidden * answers) + norm

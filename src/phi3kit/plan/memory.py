@@ -116,14 +116,14 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
     parts = {
         "weights": _TRAINED["weights"] * trained if method == "full" else frozen,
         "adapter": 0 if method == "full" else _TRAINED["weights"] * trained,
-        # Each lane adds up its own, beside the sum of what was computed before them.
+        # Each lane adds up its own; what was computed one by one before them has a sum as well.
         "gradients": _TRAINED["gradients"] * trained * (1 if step.lanes == 1 else 1 + step.lanes),
         "optimizer": _TRAINED["optimizer"] * trained,
         "copies": copies(shape, method, step, trained),
         "activations": activations(shape, method, step),
     }
     if step.place == "cpu":
-        parts["overhead"] = process.overhead(parts, method, end)
+        parts["overhead"] = process.overhead(parts, method, end, float32=step.float32)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)
@@ -170,7 +170,8 @@ def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
             lines.append("sharded, the first process gathers each checkpoint in the host's memory: "
                          f"{checkpoint_gathered(shape) / GB:,.0f} GB")
     else:
-        lines.append("resident memory of the process, libraries included")
+        beside = f", {step.lanes} passes side by side on its cores" if step.lanes > 1 else ""
+        lines.append(f"resident memory of the process, libraries included{beside}")
     if step.context > shape.context:
         lines.append(f"a context beyond the model's own of {shape.context} tokens")
     if shape.assumption:
