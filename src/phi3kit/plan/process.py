@@ -25,7 +25,7 @@ KEPT_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.05, "expected": 0.2
 # The same where everything trains; and in float32, whose blocks are twice as large.
 HOLES_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.3, "expected": 0.55, "high": 0.8})
 FLOAT32_BYTES: Mapping[End, int] = MappingProxyType(
-    {"low": 900 * 10**6, "expected": 1250 * 10**6, "high": 1600 * 10**6})
+    {"low": 900 * 10**6, "expected": 1200 * 10**6, "high": 1600 * 10**6})
 
 
 def overhead(parts: Mapping[str, int], method: Method, end: End, *, float32: bool) -> int:
