@@ -252,3 +252,64 @@ def test_weights_of_the_chat_format(tmp_path: Path, weights: tuple[object, objec
         [why] if why else [])
     if not why:
         assert [turn.get("weight", 1) for turn in read.examples[0].messages[1::2]] == [0, 1]
+
+
+GIVEN = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+
+
+@pytest.mark.parametrize(("record", "mark"), [
+    ({"prompt": "q", "completion": "a", "label": 0}, "label: 0"),
+    ({"question": "q", "answer": "a", "label": "False"}, "label: False"),
+    ({"messages": QA, "label": False}, "label: false"),
+    ({"conversations": GIVEN, "kto_tag": False}, "kto_tag: false")])
+def test_an_answer_that_is_not_wanted_is_refused_in_every_format(
+        tmp_path: Path, record: dict[str, object], mark: str) -> None:
+    [name] = {"label", "kto_tag"} & record.keys()
+    good = {**record, name: True}
+    read = read_examples(write(tmp_path / "d.jsonl", good, record))
+    assert [example.line for example in read.examples] == [1] and read.unread == {}
+    assert f"{mark}, so this answer is one that is not wanted" in read.failures[0].why
+
+
+@pytest.mark.parametrize("no", ["False", "false", "0"])
+def test_marks_of_a_csv_are_read(tmp_path: Path, no: str) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text(f"prompt,completion,label\nq,a,{no}\nq,b,{'1' if no == '0' else 'True'}\n")
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [3]
+    assert read.failures[0].where == f"{path}:2"
+
+
+@pytest.mark.parametrize("labels", [("spam", "0"), (0, 2), ("false alarm", "true alarm")])
+def test_labels_that_are_classes_refuse_nothing(tmp_path: Path, labels: tuple[object, ...]) -> None:
+    rows = [{"prompt": f"q{n}", "completion": f"a{label}", "label": label}
+            for n in range(2) for label in labels]
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 4
+
+
+def test_classes_numbered_0_and_1_are_told_by_their_answers(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "completion": ("ham", "spam")[n % 2], "label": n % 2}
+            for n in range(4)]
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 4
+    rows[0]["completion"] = "no ham"  # answers differ: the numbers say which are wanted
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 2
+
+
+def test_chosen_beside_rejected_is_told_as_a_preference(tmp_path: Path) -> None:
+    pair = {"chosen": GIVEN[1], "rejected": GIVEN[1]}
+    read = read_examples(write(tmp_path / "d.jsonl", {"conversations": GIVEN},
+                               {"conversations": GIVEN[:1], **pair}))
+    assert "These are preferences" in read.failures[0].why
+    # The chosen chat as messages too, as UltraFeedback has it.
+    assert read_examples(write(tmp_path / "u.jsonl", {
+        "messages": QA, "chosen": QA, "rejected": QA[:1]})).examples
+
+
+def test_csv_cells_of_prompt_and_completion_may_hold_turns(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    cells = [json.dumps(part).replace('"', '""') for part in (QA[:1], QA[1:])]
+    path.write_text('prompt,completion\n"{}","{}"\n'.format(*cells))
+    assert list(read_examples(path).examples[0].messages) == QA
+    answer = '[{"role": "pump"}]'  # an answer in JSON stays what it is
+    path.write_text('prompt,completion\nq,"{}"\n'.format(answer.replace('"', '""')))
+    assert read_examples(path).examples[0].messages[-1]["content"] == answer

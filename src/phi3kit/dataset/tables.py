@@ -15,6 +15,7 @@ from phi3kit.parsing import read_json
 from phi3kit.records import Failure
 
 _NESTED = ("messages", "conversations")
+_TEXT_OR_TURNS = ("prompt", "completion")
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,22 @@ def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
 
 
 def _unnested(row: dict[Any, Any]) -> dict[str, Any]:
-    """Cells of turns are JSON inside CSV; what is none stays text and is reported later."""
-    for field in _NESTED:
+    """Cells of turns are JSON inside CSV; what is none stays text and is reported later.
+
+    A prompt or a completion is turns only where each of its objects has a role and a content: an
+    answer may be a list in JSON.
+    """
+    for field in (*_NESTED, *_TEXT_OR_TURNS):
         if field in row:
             try:
-                row[field] = read_json(row[field])
+                held = read_json(row[field])
             except ValueError:
                 continue
+            if field in _NESTED or _is_turns(held):
+                row[field] = held
     return row
+
+
+def _is_turns(held: Any) -> bool:
+    return isinstance(held, list) and bool(held) and all(
+        isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in held)
