@@ -205,6 +205,10 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
      "Write the list under 'data' alone"),
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
+    ("a.csv", '"question";"answer"\n"q";"a"\n', ":1", "separated by semicolons"),
+    ("a.csv", '"question"\t"answer"\n"q"\t"a"\n', ":1", "separated by tabs"),
+    ("a.csv", 'question,answer\nq,a\n"two\nlines","open\nq,a\nq,a\n', ":4",
+     "a quote opens here and is closed nowhere: lines 4 to 6 would be lost"),
     ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
     ("a.csv", "question,answer,answer\nq,a,b\n", ":1", "two of its columns are called 'answer'"),
     ("a.jsonl", json.dumps({"prompt": "q", "chosen": "a", "rejected": "b"}), "",
@@ -313,3 +317,32 @@ def test_csv_cells_of_prompt_and_completion_may_hold_turns(tmp_path: Path) -> No
     answer = '[{"role": "pump"}]'  # an answer in JSON stays what it is
     path.write_text('prompt,completion\nq,"{}"\n'.format(answer.replace('"', '""')))
     assert read_examples(path).examples[0].messages[-1]["content"] == answer
+
+
+def test_a_quote_that_takes_lines_along_is_told_where_it_opens(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('question,answer\nq,a\n"two\nlines", "open\nq,a\nq,"a"\nq,a\n')
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [2, 7]
+    [failure] = read.failures
+    assert failure.where == f"{path}:4" and "lines 3 to 6 are lost" in failure.why
+    path.write_text('question,answer\nq,a\nq,"open\n')  # no line but its own
+    assert [f.where for f in read_examples(path).failures] == [f"{path}:3"]
+
+
+@pytest.mark.parametrize(("name", "content", "what"), [
+    ("a.parquet", b"PAR1\xff", "load_dataset('parquet', data_files="),
+    ("a.arrow", b"ARROW1\x00\x00\xff", "load_dataset('arrow', data_files="),
+    ("a.jsonl", b"PAR1\xff", "holds parquet"),
+    ("a.jsonl.gz", b"\x1f\x8b\x08\xff", "is compressed (gz). Unpack it first"),
+    ("a.csv", b"\x1f\x8b\x08\xff", "is compressed (gz)"),
+    ("a.xlsx", b"PK\x03\x04\xff", "Save the sheet as CSV"),
+    ("folder", None, "is a folder. Name a file in it"),
+])
+def test_files_of_other_software_are_told_by_what_they_are(
+        tmp_path: Path, name: str, content: bytes | None, what: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_examples(path)
+    assert what in str(caught.value) and "UTF-8." not in str(caught.value)

@@ -131,3 +131,10 @@ def test_an_earlier_split_stays_where_the_new_one_cannot_be_written(
     (tmp_path / "heldout.jsonl").mkdir()
     with pytest.raises(DataError, match=r"heldout\.jsonl: cannot be written"):
         split(SAMPLE, tmp_path, share=0.8, seed=1, force=True)
+
+
+def test_where_no_example_can_be_used_the_first_reason_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"prompt": "q", "completion": ""}) + "\n")
+    with pytest.raises(DataError, match=r"t\.jsonl:1: no usable example.*empty answer"):
+        split(path, tmp_path / "out", share=0.5, seed=0)

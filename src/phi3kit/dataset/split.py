@@ -58,6 +58,9 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
         raise DataError("is there already", where=str(there[0]),
                         mend="Choose another --out, or replace it with --force")
     examples = read.examples
+    if not examples:
+        raise DataError(f"no usable example; the first: {read.failures[0].why}",
+                        where=read.failures[0].where)
     groups = together(examples)
     if len(groups) < 2:
         raise DataError("all examples belong together, by source or prompt: there is nothing to "
