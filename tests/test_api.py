@@ -124,3 +124,17 @@ def test_the_notebook_is_that_script() -> None:
         at = script.index(source, at)
     assert all(cell["outputs"] for cell in cells
                if cell["cell_type"] == "code" and "print(" in "".join(cell["source"]))
+
+
+@pytest.mark.parametrize(("field", "call"), [
+    ("examples", lambda mine: api.plan(mine, examples=0)),
+    ("gpus", lambda mine: api.plan(mine, gpus=0)),
+    ("tokens_per_example", lambda mine: api.plan(mine, examples=1, tokens_per_example=0)),
+    ("gpu_memory", lambda mine: api.plan(mine, gpu_memory=0)),
+    ("price", lambda mine: api.plan(mine, examples=1, gpu_memory=24, price=float("nan"))),
+    ("without", lambda mine: api.raft_dataset(mine, "r.jsonl", without=2)),
+    ("share", lambda mine: api.split_dataset(mine, "out", share=0)),
+    ("count", lambda mine: api.synth_dataset(mine, "s.jsonl", count=0))])
+def test_numbers_have_the_bounds_of_the_command_line(project: Path, field: str, call: Any) -> None:
+    with pytest.raises(SettingsError, match=f"^{field}: .* is out of bounds. Give "):
+        call(api.settings({"model.name": "7B"}))

@@ -15,9 +15,11 @@ with one line for what its caller can mend. Nothing heavy is imported before a c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from phi3kit.errors import SettingsError
 from phi3kit.records import (
     Advice,
     Answer,
@@ -54,6 +56,17 @@ def settings(values: Mapping[str, Any] | None = None, *, folder: Path | None = N
         SettingsError: an unknown key, or a value of the wrong type or out of bounds.
     """
     return load(values, folder=folder).values
+
+
+def _within(name: str, value: float, least: float, most: float = inf) -> None:
+    """Refuse what the command line refuses.
+
+    Raises:
+        SettingsError: `value` is not from `least` to `most`.
+    """
+    if not least <= value <= most:
+        raise SettingsError(f"{value} is out of bounds", where=name, mend=(
+            f"Give {least} or more" if most == inf else f"Give a number from {least} to {most}"))
 
 
 def advise(answers: Mapping[str, Any]) -> Advice:
@@ -130,15 +143,17 @@ def split_dataset(settings: Settings, out: str | Path, *, share: float = 0.8,
     """Cut `finetune.dataset` into train.jsonl and held-out questions in the folder `out`.
 
     Args:
-        share: of the examples to train on, above 0 and below 1.
+        share: of the examples to train on, 0.01 to 0.99.
         force: replace the files of an earlier split.
 
     Raises:
+        SettingsError: no dataset is named, or `share` is out of its bounds.
         DataError: the file cannot be read or cut, or a file is there already.
     """
     from phi3kit.dataset.check import named_files
     from phi3kit.dataset.split import split
 
+    _within("share", share, 0.01, 0.99)
     path, _ = named_files(settings)
     return split(path, Path(out), share=share, seed=settings.finetune.seed, force=force,
                  instruction=settings.ask.instruction)
@@ -149,15 +164,17 @@ def raft_dataset(settings: Settings, out: str | Path, *, without: float = 0.2,
     """Write `finetune.dataset` with retrieved passages, and answers that cite them, to `out`.
 
     Args:
-        without: share of the examples whose right passage is left out.
+        without: share of the examples whose right passage is left out, 0 to 1.
         force: replace `out`.
 
     Raises:
+        SettingsError: no dataset is named, or `without` is out of its bounds.
         DataError: the examples cannot be read, none can be given passages, or `out` is there.
         StoreError: there is no collection, or it was built with another embedder.
     """
     from phi3kit.dataset.raft import raft
 
+    _within("without", without, 0, 1)
     return raft(settings, Path(out), without=without, force=force)
 
 
@@ -166,12 +183,14 @@ def synth_dataset(settings: Settings, out: str | Path, *, count: int,
     """Write up to `count` question/answer pairs about the collection's passages to `out`.
 
     Raises:
+        SettingsError: `count` is less than 1.
         DataError: `out` or rows of other settings are there.
         StoreError: there is no collection, or nothing in it.
         ModelError: the model cannot be loaded or reached.
     """
     from phi3kit.dataset.synth import synth
 
+    _within("count", count, 1)
     return synth(settings, Path(out), count=count, force=force)
 
 
@@ -214,14 +233,22 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
 
     Raises:
         ModelError: the model's shape is not known.
-        SettingsError: no such card, or what cannot be planned together.
+        SettingsError: no such card, a number out of its bounds, or what cannot be planned together.
         DataError: the dataset cannot be counted.
     """
     from phi3kit.finetune.ahead import plan_training
+    from phi3kit.plan.passes import with_uncounted
 
-    return plan_training(settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
-                         examples=examples, tokens_per_example=tokens_per_example,
-                         hours=settings.finetune.dataset is not None, price=price)
+    _within("gpus", gpus, 1, 1024)
+    _within("tokens_per_example", tokens_per_example, 1)
+    for name, given, least in (("examples", examples, 1), ("gpu_memory", gpu_memory, 0.1),
+                               ("price", price, 0)):
+        if given is not None:
+            _within(name, given, least)
+    return with_uncounted(plan_training(
+        settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus, examples=examples,
+        tokens_per_example=tokens_per_example, hours=settings.finetune.dataset is not None,
+        price=price), settings.finetune)
 
 
 def compare(settings: Settings, *, fresh: bool = False) -> Comparison:

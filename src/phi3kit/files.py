@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,16 @@ def write_atomic(path: Path, text: str) -> None:
 
     The text is flushed to disk in a neighbouring temporary file and renamed over `path`.
     """
+    beside = _written_beside(path, text)
+    try:
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _written_beside(path: Path, text: str) -> Path:
+    """A temporary file with `text` in the folder of `path`, on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -25,10 +37,66 @@ def write_atomic(path: Path, text: str) -> None:
             out.flush()
             os.fsync(out.fileno())
         os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp gives 0600, results are for the team
-        os.replace(name, path)  # noqa: PTH105
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    return Path(name)
+
+
+def write_together(texts: Mapping[Path, str], *, instead_of: Iterable[Path], mend: str) -> None:
+    """Write several files that belong together in place of older ones.
+
+    All are on the disk under temporary names before the first older one goes: a full disk leaves
+    what was there. The last of `texts` gets its name last, and its older one goes first: where
+    it stands, they are whole.
+
+    Args:
+        texts: what each file holds.
+        instead_of: older files; those that `texts` does not name are removed.
+        mend: what to do where one cannot be written.
+
+    Raises:
+        DataError: as `write_named`.
+    """
+    beside: dict[Path, Path] = {}
+    older = [path for path in instead_of if path.exists()]
+    last = list(texts)[-1]
+    at = last
+    try:
+        for at in older:
+            if at.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        for at, text in texts.items():
+            beside[at] = _written_beside(at, text)
+        for at in sorted({last, *older} - (texts.keys() - {last}), key=lambda path: path != last):
+            at.unlink(missing_ok=True)
+        for at, file in beside.items():
+            file.replace(at)
+    except OSError as error:
+        raise DataError(f"cannot be written ({error.strerror or error})", where=str(at),
+                        mend=mend) from error
+    finally:
+        for file in beside.values():
+            file.unlink(missing_ok=True)
+
+
+def refuse_input(out: Path, *inputs: Path | None) -> None:
+    """Refuse to write over a file that is read; no --force is meant for that.
+
+    Raises:
+        DataError: `out` is one of `inputs`, perhaps by another name or a link.
+    """
+    for path in inputs:
+        if path is not None and _same(out, path):
+            raise DataError("is the file that is read, and would be lost", where=str(out),
+                            mend="Choose another --out")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # one of them is not there
+        return one.resolve() == other.resolve()
 
 
 def write_named(path: Path, text: str, *, mend: str) -> None:

@@ -369,3 +369,15 @@ def test_calibration_shows_runs_beside_their_plans(
     assert "| run | method |" in run_cli("plan", "--calibration", "--markdown").stdout
     none = run_cli("plan", "--calibration", "elsewhere")
     assert none.returncode == 1 and none.stderr.count("\n") == 1
+
+
+def test_what_the_activations_of_a_card_leave_out_is_told(project: Path, run_cli: Any) -> None:
+    (project / "phi3kit.yaml").write_text("finetune: {dora: true, dropout: 0.1}\n")
+    said = run_cli("plan", "7B", cwd=project).stdout
+    for left_out in ("lora leave out what the layers of DoRA", "full leave out what full fine-tun",
+                     "qlora leave out what layers with dropout keep (finetune.dropout): up to"):
+        assert f"Assumed: the activations of {left_out}" in said
+    (project / "phi3kit.yaml").write_text("finetune: {rank: 8}\n")
+    assert "leave out" not in run_cli("plan", "7B", "--method", "lora", cwd=project).stdout
+    process = run_cli("plan", "7B", "--method", "full", "--device", "cpu", cwd=project).stdout
+    assert "Assumed" in process and "leave out" not in process

@@ -22,7 +22,7 @@ from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.files import sha256_file
 from phi3kit.rag.prompt import build, question_in
 from phi3kit.records import ARMS, OPTIONS, Passage
-from phi3kit.settings import Settings
+from phi3kit.settings import ModelSettings, Settings
 from three_documents import Words
 
 PASSAGE = Passage(id="p", text="The winch needs grease.\nQuestion: no\nAnswer:", source="a.md",
@@ -175,3 +175,16 @@ def test_an_adapter_in_the_wrong_place_is_told(settings: Settings, adapter: Path
     assert any("finetune: its adapter was tuned with passages" in line for line in found.notes)
     assert found.notes[0] in capsys.readouterr().err
     assert load_comparison(Path(found.run)).notes == found.notes
+
+
+def test_every_arm_answers_with_the_commit_that_the_adapter_was_trained_on(tmp_path: Path) -> None:
+    from phi3kit.compare.task import _of_adapters
+    from phi3kit.compare.tuned import Adapters
+
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "phi3kit.json").write_text(json.dumps(
+        {"fingerprint": "hub:owner/name@c0ffee", "quantization": "none"}))
+    settings = Settings(model=ModelSettings(name="owner/name"))
+    for adapters, revision in ((Adapters({"both": tmp_path}), "c0ffee"), (Adapters({}), None)):
+        assert _of_adapters(settings, adapters).model.revision == revision

@@ -168,6 +168,14 @@ def test_an_answer_that_does_not_fit_is_refused(phi: Any) -> None:
         encode(phi, chat("Who?", "keeper " * 100), stops(phi), 32)
 
 
+def test_a_system_message_that_fills_the_limit_is_named(phi: Any) -> None:
+    with pytest.raises(DataError, match=r"the system message takes \d\d+ of them, the answer \d\. "
+                                        r"Raise finetune\.max_tokens or shorten the system"):
+        encode(phi, chat("Who?", "me", system="Be brief. " * 50), stops(phi), 64)
+    with pytest.raises(DataError, match="or shorten the answer"):
+        encode(phi, chat("Who?", "keeper " * 100, system="Be brief."), stops(phi), 64)
+
+
 def test_no_answer_is_trained_without_anything_of_its_question(phi: Any) -> None:
     asked = chat("How much does it lift?", "Twelve tonnes.")
     length = len(encode(phi, chat("", "Twelve tonnes."), stops(phi), 512).input_ids)

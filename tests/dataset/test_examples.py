@@ -205,6 +205,10 @@ QA_JSON = json.dumps({"question": "q", "answer": "a"})
      "Write the list under 'data' alone"),
     ("a.csv", "Question;Answer\nq;a\n", ":1", "separated by semicolons"),
     ("a.csv", "question\tanswer\nq\ta\n", ":1", "separated by tabs"),
+    ("a.csv", '"question";"answer"\n"q";"a"\n', ":1", "separated by semicolons"),
+    ("a.csv", '"question"\t"answer"\n"q"\t"a"\n', ":1", "separated by tabs"),
+    ("a.csv", 'question,answer\nq,a\n"two\nlines","open\nq,a\nq,a\n', ":4",
+     "a quote opens here and is closed nowhere: lines 4 to 6 would be lost"),
     ("a.csv", '"ques"tion,answer\nq,a\n', ":1", "its header is not valid CSV"),
     ("a.csv", "question,answer,answer\nq,a,b\n", ":1", "two of its columns are called 'answer'"),
     ("a.jsonl", json.dumps({"prompt": "q", "chosen": "a", "rejected": "b"}), "",
@@ -252,3 +256,93 @@ def test_weights_of_the_chat_format(tmp_path: Path, weights: tuple[object, objec
         [why] if why else [])
     if not why:
         assert [turn.get("weight", 1) for turn in read.examples[0].messages[1::2]] == [0, 1]
+
+
+GIVEN = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+
+
+@pytest.mark.parametrize(("record", "mark"), [
+    ({"prompt": "q", "completion": "a", "label": 0}, "label: 0"),
+    ({"question": "q", "answer": "a", "label": "False"}, "label: False"),
+    ({"messages": QA, "label": False}, "label: false"),
+    ({"conversations": GIVEN, "kto_tag": False}, "kto_tag: false")])
+def test_an_answer_that_is_not_wanted_is_refused_in_every_format(
+        tmp_path: Path, record: dict[str, object], mark: str) -> None:
+    [name] = {"label", "kto_tag"} & record.keys()
+    good = {**record, name: True}
+    read = read_examples(write(tmp_path / "d.jsonl", good, record))
+    assert [example.line for example in read.examples] == [1] and read.unread == {}
+    assert f"{mark}, so this answer is one that is not wanted" in read.failures[0].why
+
+
+@pytest.mark.parametrize("no", ["False", "false", "0"])
+def test_marks_of_a_csv_are_read(tmp_path: Path, no: str) -> None:
+    path = tmp_path / "d.csv"
+    path.write_text(f"prompt,completion,label\nq,a,{no}\nq,b,{'1' if no == '0' else 'True'}\n")
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [3]
+    assert read.failures[0].where == f"{path}:2"
+
+
+@pytest.mark.parametrize("labels", [("spam", "0"), (0, 2), ("false alarm", "true alarm")])
+def test_labels_that_are_classes_refuse_nothing(tmp_path: Path, labels: tuple[object, ...]) -> None:
+    rows = [{"prompt": f"q{n}", "completion": f"a{label}", "label": label}
+            for n in range(2) for label in labels]
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 4
+
+
+def test_classes_numbered_0_and_1_are_told_by_their_answers(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "completion": ("ham", "spam")[n % 2], "label": n % 2}
+            for n in range(4)]
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 4
+    rows[0]["completion"] = "no ham"  # answers differ: the numbers say which are wanted
+    assert len(read_examples(write(tmp_path / "d.jsonl", *rows)).examples) == 2
+
+
+def test_chosen_beside_rejected_is_told_as_a_preference(tmp_path: Path) -> None:
+    pair = {"chosen": GIVEN[1], "rejected": GIVEN[1]}
+    read = read_examples(write(tmp_path / "d.jsonl", {"conversations": GIVEN},
+                               {"conversations": GIVEN[:1], **pair}))
+    assert "These are preferences" in read.failures[0].why
+    # The chosen chat as messages too, as UltraFeedback has it.
+    assert read_examples(write(tmp_path / "u.jsonl", {
+        "messages": QA, "chosen": QA, "rejected": QA[:1]})).examples
+
+
+def test_csv_cells_of_prompt_and_completion_may_hold_turns(tmp_path: Path) -> None:
+    path = tmp_path / "d.csv"
+    cells = [json.dumps(part).replace('"', '""') for part in (QA[:1], QA[1:])]
+    path.write_text('prompt,completion\n"{}","{}"\n'.format(*cells))
+    assert list(read_examples(path).examples[0].messages) == QA
+    answer = '[{"role": "pump"}]'  # an answer in JSON stays what it is
+    path.write_text('prompt,completion\nq,"{}"\n'.format(answer.replace('"', '""')))
+    assert read_examples(path).examples[0].messages[-1]["content"] == answer
+
+
+def test_a_quote_that_takes_lines_along_is_told_where_it_opens(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('question,answer\nq,a\n"two\nlines", "open\nq,a\nq,"a"\nq,a\n')
+    read = read_examples(path)
+    assert [example.line for example in read.examples] == [2, 7]
+    [failure] = read.failures
+    assert failure.where == f"{path}:4" and "lines 3 to 6 are lost" in failure.why
+    path.write_text('question,answer\nq,a\nq,"open\n')  # no line but its own
+    assert [f.where for f in read_examples(path).failures] == [f"{path}:3"]
+
+
+@pytest.mark.parametrize(("name", "content", "what"), [
+    ("a.parquet", b"PAR1\xff", "load_dataset('parquet', data_files="),
+    ("a.arrow", b"ARROW1\x00\x00\xff", "load_dataset('arrow', data_files="),
+    ("a.jsonl", b"PAR1\xff", "holds parquet"),
+    ("a.jsonl.gz", b"\x1f\x8b\x08\xff", "is compressed (gz). Unpack it first"),
+    ("a.csv", b"\x1f\x8b\x08\xff", "is compressed (gz)"),
+    ("a.xlsx", b"PK\x03\x04\xff", "Save the sheet as CSV"),
+    ("folder", None, "is a folder. Name a file in it"),
+])
+def test_files_of_other_software_are_told_by_what_they_are(
+        tmp_path: Path, name: str, content: bytes | None, what: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_examples(path)
+    assert what in str(caught.value) and "UTF-8." not in str(caught.value)

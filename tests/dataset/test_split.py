@@ -95,3 +95,46 @@ def test_what_to_do_about_system_messages_is_said(capsys: pytest.CaptureFixture[
     assert "they have 2" in capsys.readouterr().out
     print_split(replace(report, own_system=0, systems=0))
     assert "system message" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["train.jsonl", "questions.jsonl", "heldout.jsonl"])
+def test_the_file_that_is_read_is_never_written_over(tmp_path: Path, name: str,
+                                                     force: bool) -> None:
+    path, link = tmp_path / name, tmp_path / "link" / name
+    path.write_bytes(SAMPLE.read_bytes())
+    link.parent.mkdir()
+    link.symlink_to(path)
+    for read, out in ((path, tmp_path), (path, link.parent), (link, tmp_path)):
+        with pytest.raises(DataError, match="is the file that is read") as caught:
+            split(read, out, share=0.8, seed=0, force=force)
+        assert "--force" not in str(caught.value)
+        assert link.is_symlink() and path.read_bytes() == SAMPLE.read_bytes()
+
+
+def test_an_earlier_split_stays_where_the_new_one_cannot_be_written(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split(SAMPLE, tmp_path, share=0.8, seed=0)
+    (tmp_path / "heldout.jsonl").write_text("{}\n")  # of a split that had chats
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    full = OSError(28, "No space left on device")
+
+    def fail(handle: int) -> None:
+        raise full
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left"):
+        patch.setattr("os.fsync", fail)
+        split(SAMPLE, tmp_path, share=0.5, seed=1, force=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+    split(SAMPLE, tmp_path, share=0.5, seed=1, force=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["questions.jsonl", "train.jsonl"]
+    (tmp_path / "heldout.jsonl").mkdir()
+    with pytest.raises(DataError, match=r"heldout\.jsonl: cannot be written"):
+        split(SAMPLE, tmp_path, share=0.8, seed=1, force=True)
+
+
+def test_where_no_example_can_be_used_the_first_reason_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"prompt": "q", "completion": ""}) + "\n")
+    with pytest.raises(DataError, match=r"t\.jsonl:1: no usable example.*empty answer"):
+        split(path, tmp_path / "out", share=0.5, seed=0)

@@ -22,6 +22,7 @@ from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.dataset.raft import raft
 from phi3kit.dataset.size import row_lengths
 from phi3kit.dataset.split import split, together
+from phi3kit.errors import DataError
 from phi3kit.rag.prompt import build
 from phi3kit.records import DataDigest, LabelCounts, Lengths, Passage
 from phi3kit.report.terminal_dataset import print_raft
@@ -153,3 +154,18 @@ def test_raft_leaves_an_answer_that_a_program_reads_as_it_is(
     assert "2 answers that a program reads" in capsys.readouterr().out
     print_raft(replace(report, uncited=0))
     assert "uncited" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_raft_never_writes_over_what_it_reads(tmp_path: Path, force: bool) -> None:
+    examples, questions = tmp_path / "t.jsonl", tmp_path / "q.jsonl"
+    examples.write_text(json.dumps({"question": "Who?", "answer": "me"}) + "\n")
+    questions.write_text(json.dumps({"id": "q", "question": "When?"}) + "\n")
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(examples)
+    values = settings.load({"finetune.dataset": str(examples),
+                            "compare.questions": str(questions)}).values
+    for out in (examples, link, questions):
+        with pytest.raises(DataError, match="is the file that is read") as caught:
+            raft(values, out, without=0.0, force=force)
+        assert "--force" not in str(caught.value)

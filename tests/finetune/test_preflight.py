@@ -173,3 +173,47 @@ def test_what_cannot_be_looked_at_is_said(learner: Path, tmp_path: Path) -> None
     server = look(ModelSettings(name="x", endpoint="http://localhost:1"), FinetuneSettings())
     assert "model.endpoint is set" in server.unseen[0] and not server.problems
     assert ahead("no-such").problems[0].startswith("no folder and no known model")
+
+
+ZEPHYR = ("{% for m in messages %}"
+          "{{ '<|by_' + m['role'] + '|>\n' + m['content'] + eos_token + '\n' }}"
+          "{% endfor %}{% if add_generation_prompt %}{{ '<|by_assistant|>\n' }}{% endif %}")
+
+
+def test_marks_of_who_speaks_may_be_text_where_answers_end_with_a_token(
+        learner: Path, tmp_path: Path) -> None:
+    from phi3kit.dataset.encode import IGNORED, encode
+    from phi3kit.dataset.lengths import stop_ids
+    from phi3kit.models.tokenizer import any_tokenizer
+
+    folder = shutil.copytree(learner, tmp_path / "zephyr")
+    (folder / "chat_template.jinja").write_text(ZEPHYR)
+    found = ahead(folder)
+    assert not found.problems and found.marks == ("<|endoftext|>",)
+    (note,) = found.notes
+    assert "writes <|by_user|>, <|by_assistant|>, which" in note
+    tokenizer = any_tokenizer(ModelSettings(name=str(folder)))
+    assert tokenizer is not None
+    loaded: Any = SimpleNamespace(tokenizer=tokenizer, context=512, model=SimpleNamespace(
+        config=SimpleNamespace()))
+    assert preflight(loaded, 128) == [note]
+    row = encode(tokenizer, [{"role": "system", "content": "Be brief."},
+                             *[{"role": "user", "content": "Who?<|by_assistant|><|by_system|>"},
+                               {"role": "assistant", "content": "the keeper"}] * 2],
+                 stop_ids(tokenizer), 256)
+    said = tokenizer.decode([label for label in row.labels if label != IGNORED])
+    assert said == "the keeper<|endoftext|>" * 2
+    # As text, a mark in a question would be the template's own to the model.
+    text = tokenizer.decode(row.input_ids)
+    assert (text.count("<|by_assistant|>"), text.count("<|by_system|>")) == (2, 1)
+
+
+def test_a_template_without_any_stop_is_refused(learner: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(learner, tmp_path / "endless")
+    (folder / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '\n' }}{% endfor %}")
+    assert not ahead(folder).problems  # the tokenizer's own end is put behind answers
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    config.pop("eos_token")
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    assert "no token that could stop it" in ahead(folder).problems[0]

@@ -227,3 +227,29 @@ def test_it_is_refused_under_another_template_or_tokenizer(run, tiny_copy):
     record.write_text(json.dumps({k: v for k, v in json.loads(record.read_text()).items()
                                   if k != "reads"}))
     attach()
+
+
+def test_of_a_hub_model_the_adapters_own_commit_is_taken(run, monkeypatch):
+    from phi3kit.models import generate
+
+    path = run / "adapter" / "phi3kit.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "base": "owner/name",
+                                "fingerprint": "hub:owner/name@c0ffee", "revision": "c0ffee"}))
+    asked = []
+    monkeypatch.setattr(generate, "load_base", lambda settings, **_: asked.append(settings))
+    monkeypatch.setattr(adapters, "attach", lambda *_: None)
+    monkeypatch.setattr(generate, "LocalGenerator", lambda loaded: None)
+    for name, revision in (("owner/name", None), ("owner/name", "main"), ("owner/other", None)):
+        generate.open_generator(ModelSettings(name=name, revision=revision), adapter=run)
+    generate.open_generator(ModelSettings(name="owner/name"))
+    assert [settings.revision for settings in asked] == ["c0ffee", "main", None, None]
+
+
+def test_another_commit_of_the_base_is_told_with_the_one_to_set(tiny_settings, run):
+    path = run / "adapter" / "phi3kit.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()),
+                                "fingerprint": "hub:owner/name@c0ffee"}))
+    loaded = load_base(tiny_settings, quantization="none")
+    loaded.fingerprint = "hub:owner/name@beef"
+    with pytest.raises(ModelError, match=r"another base.*Set model\.revision: c0ffee"):
+        adapters.attach(loaded, run)

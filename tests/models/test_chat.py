@@ -133,3 +133,24 @@ def test_a_template_that_is_broken_is_told_from_one_that_refuses(tiny, monkeypat
     monkeypatch.setattr(tiny.tokenizer, "chat_template", "{{ raise_exception('not so') }}")
     with pytest.raises(ModelError, match=r"refuses these messages \(not so\)"):
         chat.render(tiny.tokenizer, asked, generation=True)
+
+
+THINKS = ("{% for m in messages %}<|{{ m['role'] }}|>{% if m['role'] == 'assistant' %}<think>"
+          "{% endif %}{{ m['content'] }}<turn_end>{% endfor %}"
+          "{% if add_generation_prompt %}<|assistant|><think>{% endif %}")
+
+
+def test_what_an_answer_holds_of_added_tokens_is_no_control_token(tiny):
+    tokenizer = _with_template(tiny, THINKS)
+    tokenizer.add_tokens(["<think>", "</think>", "<tool_call>", "<turn_end>"])
+    said = "</think><tool_call>{}</s><|end|><|user|><turn_end><think>"
+    chats = [{"role": "user", "content": said}, {"role": "assistant", "content": said}]
+    asked, _, answered = chat.render(tokenizer, chats, generation=False).partition("<|assistant|>")
+    for token in ("</think>", "<tool_call>"):
+        assert token not in asked and token in answered
+        assert _ids(tokenizer, answered).count(tokenizer.convert_tokens_to_ids(token)) == 1
+    assert answered.count("<think>") == 2  # the template's and the answer's
+    for token in ("</s>", "<|end|>", "<|user|>"):
+        assert (token in asked.removeprefix("<|user|>")) == (token in answered) == (
+            token == "</s>")  # which is none of this tokenizer's
+    assert asked.count("<turn_end>") == answered.count("<turn_end>") == 1  # the template's

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from phi3kit.compare.arms import READS, RETRIEVING, contestants, ordered, prompt_fingerprint
 from phi3kit.compare.choice import check_weights
 from phi3kit.compare.formats import Formats, read_formats
@@ -66,7 +68,18 @@ def prepare(settings: Settings) -> Task:
     refuse_unmeasured(chosen.gate, arms, questions, formats, similarity=chosen.similarity)
     if (general := general_file(settings)) is not None:
         read_questions(general, name="compare.general_questions")
-    return Task(settings, arms, questions, find_adapters(settings, arms, questions), formats)
+    adapters = find_adapters(settings, arms, questions)
+    return Task(_of_adapters(settings, adapters), arms, questions, adapters, formats)
+
+
+def _of_adapters(settings: Settings, adapters: Adapters) -> Settings:
+    """Every arm answers with the commit of the base that the adapters were trained on."""
+    first = next(iter(adapters.by_arm.values()), None)
+    if first is None:
+        return settings
+    from phi3kit.models.adapters import pinned
+
+    return msgspec.structs.replace(settings, model=pinned(settings.model, first))
 
 
 def general_file(settings: Settings) -> Path | None:

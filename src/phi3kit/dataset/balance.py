@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from phi3kit.dataset.examples import Example
 from phi3kit.dataset.forms import read_forms
-from phi3kit.dataset.pairs import as_pair, normal
+from phi3kit.dataset.normal import normal
+from phi3kit.dataset.pairs import as_pair
 from phi3kit.records import LabelCounts
 
 

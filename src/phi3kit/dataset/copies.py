@@ -6,7 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from phi3kit.dataset.pairs import Pair, normal
+from phi3kit.dataset.normal import normal
+from phi3kit.dataset.pairs import Pair
 from phi3kit.dataset.similar import ALIKE, Near, jaccard, runs
 
 _RUN = 3  # words

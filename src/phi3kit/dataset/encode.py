@@ -61,8 +61,7 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
     while True:
         cut = _shorten(tokenizer, shorter, len(encoded.input_ids) - max_tokens)
         if cut is None:
-            raise DataError(f"the answer does not fit into {max_tokens} tokens with any of its "
-                            "question", mend="Raise finetune.max_tokens or shorten the answer")
+            raise _no_room(tokenizer, shorter, max_tokens)
         shorter = cut
         encoded = _encode(tokenizer, shorter, stop_ids)
         if not encoded.trained:
@@ -71,6 +70,19 @@ def encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int],
         if len(encoded.input_ids) <= max_tokens:
             return replace(encoded, cut=True,
                            lost_answers=_taught(messages) - _taught(shorter))
+
+
+def _no_room(tokenizer: Any, messages: Sequence[Message], max_tokens: int) -> DataError:
+    """Where nothing of the question is left to cut: what takes most of the tokens."""
+    sizes = {m["role"]: len(tokenizer(m["content"], add_special_tokens=False)["input_ids"])
+             for m in messages if m["role"] != "user"}
+    said = f"the answer does not fit into {max_tokens} tokens with any of its question"
+    system = sizes.get("system", 0)
+    if system <= sizes["assistant"]:
+        return DataError(said, mend="Raise finetune.max_tokens or shorten the answer")
+    return DataError(f"{said}: the system message takes {system} of them, the answer "
+                     f"{sizes['assistant']}", mend="Raise finetune.max_tokens or shorten the "
+                     "system message, its own or ask.instruction")
 
 
 def _taught(messages: Sequence[Message]) -> int:

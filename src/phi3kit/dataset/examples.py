@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.dataset.formats import FORMATS, KNOWN, BadExample, Turns, detect, unread
+from phi3kit.dataset.preferences import PAIRS, marking, refuse_unwanted
 from phi3kit.dataset.tables import Record, read_records
 from phi3kit.errors import DataError
 from phi3kit.files import sha256_file
@@ -106,6 +107,7 @@ def read_examples(path: Path) -> Examples:
         raise DataError(_unknown(records), where=str(path),
                         mend=_inside(records) or KNOWN)
     chosen = counted.most_common(1)[0][0]
+    marks = marking(record.value for record in records)
     examples: list[Example] = []
     others: Counter[str] = Counter()
     for record, name in zip(records, formats, strict=True):
@@ -120,8 +122,9 @@ def read_examples(path: Path) -> Examples:
                                            "a file of its own"))
         else:
             try:
+                refuse_unwanted(record.value, marks)
                 examples.append(_example(record, chosen))
-                others.update(set(unread(record.value, chosen)))
+                others.update(set(unread(record.value, chosen)) - set(marks))
             except BadExample as error:
                 failures.append(Failure(where, str(error)))
     failures.sort(key=lambda f: int(f.where.rpartition(":")[2]))
@@ -141,8 +144,7 @@ def _inside(records: Sequence[Record]) -> str | None:
     """What to do with preferences, one list in one line, or one object around the list."""
     if records and isinstance(records[0].value, Mapping) and (
             {"chosen", "rejected"} <= records[0].value.keys()):
-        return ("These are preferences, which are not trained on: write what is in 'chosen' as "
-                "completion beside its prompt, or as messages, and leave 'rejected' out")
+        return PAIRS
     if len(records) == 1 and isinstance(records[0].value, list):
         return "Write one {…} per line, or the list alone into a .json file"
     if len(records) == 1 and isinstance(records[0].value, Mapping):

@@ -78,9 +78,6 @@ def _sharegpt(value: Mapping[str, Any]) -> Turns:
 
 
 def _prompt_completion(value: Mapping[str, Any]) -> Turns:
-    if value.get("label") is False:  # TRL's unpaired preferences
-        raise BadExample("label: false, so this answer is one that is not wanted. Remove the "
-                         "example")
     # Either side may be a text or a list of messages (TRL's conversational form).
     prompt, completion = value["prompt"], value["completion"]
     if isinstance(prompt, list) or isinstance(completion, list):
@@ -177,5 +174,6 @@ FORMATS = {
     "question/answer": Format(frozenset({"question", "answer"}), _question_answer),
 }
 # What any example may have beside its format's fields: read by `examples`, or for whoever keeps it.
-_EVERYWHERE = frozenset({"source_ids", "source", "metadata", "kind", "id", "chunk_id"})
+_EVERYWHERE = frozenset({"source_ids", "source", "metadata", "kind", "id", "chunk_id",
+                         "kto_tag"})
 _OF_A_TURN = frozenset({"role", "content", "from", "value", "weight", "name"})

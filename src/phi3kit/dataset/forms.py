@@ -11,7 +11,8 @@ from functools import cached_property
 from statistics import median
 from typing import Any
 
-from phi3kit.dataset.pairs import Pair, normal
+from phi3kit.dataset.normal import normal
+from phi3kit.dataset.pairs import Pair
 
 LABEL_WORDS = 8
 _LABEL_SEEN = 3  # requests with the same answer

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from phi3kit.dataset.examples import Example
+from phi3kit.dataset.normal import normal
 from phi3kit.errors import DataError
 from phi3kit.parsing import read_json
 from phi3kit.progress import note
 from phi3kit.records import Failure
-
-_APART = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +92,5 @@ def without_held_out(examples: Sequence[Example], questions: dict[str, str], *,
 
 
 def normalise(text: str) -> str:
-    """Letters and digits in lower case, compatibility forms folded, single spaces between."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return _APART.sub(" ", folded).strip()
+    """`text` as `normal` gives it; an underscore stands between words too."""
+    return normal(text.replace("_", " "))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from phi3kit.dataset.examples import Example
 from phi3kit.dataset.heldout import HeldOut, normalise
+from phi3kit.dataset.normal import SYMBOLS
 from phi3kit.dataset.similar import ALIKE, Near, jaccard, runs
 from phi3kit.records import Leak
 
@@ -15,7 +16,8 @@ GRAM = 13
 """Words in a row that two texts do not share by accident (Brown et al. 2020, "Language Models
 are Few-Shot Learners", appendix C, which cleans GPT-3's training data by 13-grams)."""
 
-_DIGITS = re.compile(r"\w*\d\w*")
+# A slash between words parts them and no more: "and/or".
+_TELLING = re.compile(rf"\d|^[{re.escape(SYMBOLS.replace('/', ''))}]+$")
 
 
 def find_leaks(examples: Sequence[Example], questions: Sequence[HeldOut], *,
@@ -26,8 +28,8 @@ def find_leaks(examples: Sequence[Example], questions: Sequence[HeldOut], *,
     - 13-gram: example and question share 13 words in a row, and no other question has them:
       those that several have are the way they are asked ("Sort this message into one of…")
     - near: the words of a user's turn and of the question are at least 0.8 alike (Jaccard),
-      with the same numbers, order aside. Such an example may be another question after all;
-      it is to be read.
+      with the same numbers and symbols, order aside. Such an example may be another question
+      after all; it is to be read.
 
     Args:
         near: look for the last of these too, which takes most of the time.
@@ -66,8 +68,8 @@ class Asked:
 
 
 def numbers(text: str) -> frozenset[str]:
-    """The words with digits: two questions that differ in them ask for different things."""
-    return frozenset(_DIGITS.findall(text.casefold()))
+    """The words with digits, and the symbols: what differs in them asks for different things."""
+    return frozenset(filter(_TELLING.search, normalise(text).split()))
 
 
 _Leaks = dict[tuple[int, int], str]  # (example, question): how

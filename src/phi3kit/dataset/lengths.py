@@ -57,7 +57,8 @@ def measure(tokenizer: Any, examples: Sequence[Example], chats: Sequence[Sequenc
 def with_control_tokens(tokenizer: Any, chats: Sequence[Sequence[Message]]) -> list[int]:
     """Places of the chats that hold control tokens of the model, which `render` breaks up."""
     return [at for at, chat in enumerate(chats)
-            if any(neutralise(tokenizer, turn["content"]) != turn["content"] for turn in chat)]
+            if any(neutralise(tokenizer, turn["content"], answer=turn["role"] == "assistant")
+                   != turn["content"] for turn in chat)]
 
 
 def stop_ids(tokenizer: Any) -> list[int]:

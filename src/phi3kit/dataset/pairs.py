@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from phi3kit.dataset.examples import Example, read_examples
 from phi3kit.records import Failure
-
-_APART = re.compile(r"[^\w]+")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,11 +65,6 @@ def as_pair(example: Example) -> Pair:
 def same_key(pair: Pair) -> tuple[str, str]:
     """Equal for exact copies: the same texts but for blanks."""
     return _blanks(pair.request), _blanks(pair.answer)
-
-
-def normal(text: str) -> str:
-    """`text` in lower case, without punctuation, its words one blank apart."""
-    return _APART.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def _blanks(text: str) -> str:

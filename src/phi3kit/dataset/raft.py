@@ -25,7 +25,7 @@ from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.pairs import Pair, as_pair
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError
-from phi3kit.files import write_named
+from phi3kit.files import refuse_input, write_named
 from phi3kit.progress import bar
 from phi3kit.rag import prompt
 from phi3kit.rag.evidence import best_passage
@@ -77,13 +77,15 @@ def raft(settings: Settings, out: Path, *, without: float, force: bool = False) 
         force: replace `out`.
 
     Raises:
-        DataError: the examples cannot be read, none can be given passages, or `out` is there.
+        DataError: the examples cannot be read, none can be given passages, or `out` is there
+            or a file that is read.
         StoreError: there is no collection, or it was built with another embedder.
     """
+    path, questions = named_files(settings)
+    refuse_input(out, path, questions)
     if out.exists() and not force:
         raise DataError("is there already", where=str(out),
                         mend="Choose another --out, or replace it with --force")
-    path, questions = named_files(settings)
     read = read_examples(path)
     kept, leaked = without_held_out(read.examples, held_out(questions), where=str(path))
     failures = [*read.failures, *leaked]

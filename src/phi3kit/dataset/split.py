@@ -15,7 +15,7 @@ from phi3kit.dataset.leakage import numbers
 from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.similar import ALIKE, Near, jaccard
 from phi3kit.errors import DataError
-from phi3kit.files import write_named
+from phi3kit.files import refuse_input, write_together
 from phi3kit.rag.citations import check
 from phi3kit.rag.prompt import is_abstention
 from phi3kit.records import DatasetSplit
@@ -36,7 +36,8 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
     question become `questions.jsonl`, which `compare` reads, without the passages and citations
     that they may have; a system message of their own stands beside them, though `compare` asks all
     with `ask.instruction`. The others, chats of several turns, become `heldout.jsonl`.
-    `train.jsonl` is written last: where it stands, the split is whole.
+    `train.jsonl` is written last: where it stands, the split is whole. Files of an earlier split
+    go when all new ones are on the disk.
 
     Args:
         share: of the examples to train on, above 0 and below 1; met as nearly as whole groups
@@ -46,15 +47,20 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
 
     Raises:
         DataError: the file cannot be read, its examples all belong together, or a file is
-            there already or cannot be written.
+            there already, cannot be written or is the one that is read.
     """
     read = read_examples(path)
     files = [out / name for name in (TRAIN, QUESTIONS, CHATS)]
+    for file in files:
+        refuse_input(file, path)
     there = [file for file in files if file.exists()]
     if there and not force:
         raise DataError("is there already", where=str(there[0]),
                         mend="Choose another --out, or replace it with --force")
     examples = read.examples
+    if not examples:
+        raise DataError(f"no usable example; the first: {read.failures[0].why}",
+                        where=read.failures[0].where)
     groups = together(examples)
     if len(groups) < 2:
         raise DataError("all examples belong together, by source or prompt: there is nothing to "
@@ -62,12 +68,10 @@ def split(path: Path, out: Path, *, share: float, seed: int, force: bool = False
                         "comes from in source_ids, or hold questions out by hand")
     strata = _strata(examples)
     train = choose(groups, strata, share=share, seed=seed)
-    for file in there:
-        file.unlink()
     held = [at for at in range(len(examples)) if at not in train]
-    written = _write_held_out([examples[at] for at in held], out)
-    write_named(out / TRAIN, json_lines(as_record(examples[at]) for at in sorted(train)),
-                mend=_MEND)
+    written = _held_out([examples[at] for at in held], out)
+    rows = json_lines(as_record(examples[at]) for at in sorted(train))
+    write_together({**written, out / TRAIN: rows}, instead_of=there, mend=_MEND)
     by_kind = Counter(strata)
     asked = [examples[at] for at in held if examples[at].question is not None]
     systems = [e.system for e in asked if e.system is not None and e.system != instruction]
@@ -162,17 +166,16 @@ def _strata(examples: Sequence[Example]) -> list[str]:
             for example, label in zip(examples, labels(examples), strict=True)]
 
 
-def _write_held_out(examples: Sequence[Example], out: Path) -> list[Path]:
+def _held_out(examples: Sequence[Example], out: Path) -> dict[Path, str]:
+    """The files of the held-out examples, and what they hold."""
     single = [e for e in examples if e.question is not None]
     others = [e for e in examples if e.question is None]
-    written = []
+    files = {}
     if single:
-        write_named(out / QUESTIONS, json_lines(map(_question, single)), mend=_MEND)
-        written.append(out / QUESTIONS)
+        files[out / QUESTIONS] = json_lines(map(_question, single))
     if others:
-        write_named(out / CHATS, json_lines(map(as_record, others)), mend=_MEND)
-        written.append(out / CHATS)
-    return written
+        files[out / CHATS] = json_lines(map(as_record, others))
+    return files
 
 
 def _question(example: Example) -> dict[str, Any]:

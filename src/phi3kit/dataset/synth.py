@@ -16,7 +16,7 @@ from phi3kit.dataset.lines import json_lines
 from phi3kit.dataset.staged import Staged
 from phi3kit.dataset.writing import ask_for_pair, read_pair
 from phi3kit.errors import DataError, ModelError, StoreError
-from phi3kit.files import write_named
+from phi3kit.files import refuse_input, write_named
 from phi3kit.progress import bar, note
 from phi3kit.rag import prompt
 from phi3kit.rag.evidence import best_passage
@@ -42,10 +42,13 @@ def synth(settings: Settings, out: Path, *, count: int, force: bool = False) -> 
     command goes on there, and a larger `count` needs only the rest.
 
     Raises:
-        DataError: `out` or rows of other settings are there.
+        DataError: `out` or rows of other settings are there, or `out` holds the held-out
+            questions.
         StoreError: there is no collection, or nothing in it.
         ModelError: the model cannot be loaded or reached, or answers nothing at all.
     """
+    questions = settings.compare.questions
+    refuse_input(out, Path(questions) if questions else None)
     if out.exists() and not force:
         raise DataError("is there already", where=str(out),
                         mend="Choose another --out, or replace it with --force")

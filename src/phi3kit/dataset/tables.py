@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi3kit.dataset.foreign import refuse_foreign
+from phi3kit.dataset.quotes import opened_at
 from phi3kit.errors import DataError
 from phi3kit.parsing import read_json
 from phi3kit.records import Failure
 
 _NESTED = ("messages", "conversations")
+_TEXT_OR_TURNS = ("prompt", "completion")
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,12 @@ def read_records(path: Path) -> tuple[list[Record], list[Failure]]:
         The records, and a failure for each line that could not be read.
 
     Raises:
-        DataError: missing, not UTF-8, another suffix, or broken beyond one line; a CSV file
-            with semicolons or tabs, or whose header is broken or names a column twice.
+        DataError: missing, a folder, packed, not UTF-8, another suffix, or broken beyond one
+            line; a CSV file with semicolons or tabs, or whose header is broken or names a column
+            twice.
     """
     try:
+        refuse_foreign(path)
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise DataError("no such file", where=str(path), mend="Check the name") from error
@@ -126,12 +131,11 @@ def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     try:
         rows.fieldnames = names = [name.strip() for name in rows.fieldnames or ()]
     except csv.Error as error:
+        _refuse_separator(path, text)
         raise DataError(f"its header is not valid CSV ({error})", where=f"{path}:1",
                         mend="Put quotes around whole names only, or around none") from error
-    header = next(iter(names), "")
-    if len(names) == 1 and (other := next(filter(header.count, ";\t"), "")):
-        raise DataError(f"its fields are separated by {'tabs' if other != ';' else 'semicolons'}, "
-                        "not by commas", where=f"{path}:1", mend="Save it with commas")
+    if len(names) == 1:
+        _refuse_separator(path, text)
     twice = next((name for name, count in Counter(names).items() if name and count > 1), None)
     if twice is not None:  # a record holds one of each name: the other's cells would be gone
         raise DataError(f"two of its columns are called '{twice}'", where=f"{path}:1",
@@ -139,12 +143,11 @@ def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
     records: list[Record] = []
     failures: list[Failure] = []
     while True:
-        begins = rows.line_num + 1
+        begins = rows.reader.line_num + 1  # DictReader's own count passes over broken records
         try:
             row: dict[Any, Any] | None = next(rows, None)
         except csv.Error as error:
-            failures.append(Failure(f"{path}:{begins}", f"not valid CSV ({error}). "
-                                                        "Double the quotes inside a field"))
+            failures.append(_not_csv(path, text, begins, rows.reader.line_num, error))
             continue
         if row is None:
             return records, failures
@@ -156,12 +159,57 @@ def _csv(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
         records.append(Record(_unnested(row), begins))
 
 
+def _refuse_separator(path: Path, text: str) -> None:
+    """Tell of semicolons or tabs where commas part the header into nothing.
+
+    Raises:
+        DataError: one of them parts it.
+    """
+    header = text.partition("\n")[0]
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(next(csv.reader([header], delimiter=mark), [])) > 1:
+            raise DataError(f"its fields are separated by {name}, not by commas",
+                            where=f"{path}:1", mend="Save it with commas")
+
+
+def _not_csv(path: Path, text: str, begins: int, ends: int, error: csv.Error) -> Failure:
+    """Why the record from line `begins` to `ends` is none.
+
+    Raises:
+        DataError: a quote that is closed nowhere has taken the rest of the file along.
+    """
+    lines = text.split("\n")
+    last = len(lines) if lines[-1] else len(lines) - 1
+    opened = opened_at(lines[begins - 1:ends]) + begins
+    if ends == begins or opened == ends:
+        return Failure(f"{path}:{begins}", f"not valid CSV ({error}). Double the quotes inside a "
+                                           "field")
+    if ends >= last and "unexpected end" in str(error):
+        raise DataError(f"a quote opens here and is closed nowhere: lines {opened} to {last} "
+                        "would be lost", where=f"{path}:{opened}",
+                        mend="Close it, or double the quotes inside a field")
+    return Failure(f"{path}:{opened}", f"a quote opens here and the next one, in line {ends}, ends "
+                                       f"no field: lines {begins} to {ends} are lost. Close it, or "
+                                       "double the quotes inside a field")
+
+
 def _unnested(row: dict[Any, Any]) -> dict[str, Any]:
-    """Cells of turns are JSON inside CSV; what is none stays text and is reported later."""
-    for field in _NESTED:
+    """Cells of turns are JSON inside CSV; what is none stays text and is reported later.
+
+    A prompt or a completion is turns only where each of its objects has a role and a content: an
+    answer may be a list in JSON.
+    """
+    for field in (*_NESTED, *_TEXT_OR_TURNS):
         if field in row:
             try:
-                row[field] = read_json(row[field])
+                held = read_json(row[field])
             except ValueError:
                 continue
+            if field in _NESTED or _is_turns(held):
+                row[field] = held
     return row
+
+
+def _is_turns(held: Any) -> bool:
+    return isinstance(held, list) and bool(held) and all(
+        isinstance(turn, dict) and {"role", "content"} <= turn.keys() for turn in held)

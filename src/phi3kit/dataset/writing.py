@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from phi3kit.dataset.pairs import normal
+from phi3kit.dataset.normal import normal
 from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage
 

@@ -3,66 +3,103 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from phi3kit.errors import ModelError
 from phi3kit.models.chat import adds_bos, render
 from phi3kit.records import Message
 
-_SYSTEM, _USER, _ANSWER = "phi3kit-system", "phi3kit-user", "phi3kit-answer"
+_SYSTEM, _USER, _ANSWER, _NEXT = (
+    f"phi3kit-{what}" for what in ("system", "user", "answer", "next"))
 
 
 @dataclass(frozen=True, slots=True)
 class Pieces:
-    """What a chat template writes before, between and after what is said."""
+    """What a chat template writes before, between and after what is said.
+
+    Attributes:
+        before_system: at the start of a chat with a system message.
+        before_user: between that message and the first question.
+        before_alone: before a question without a system message: every one but the first.
+        before_answer, after_answer: around an answer that another question follows.
+    """
 
     before_system: str
     before_user: str
+    before_alone: str
     before_answer: str
     after_answer: str
 
     def template(self) -> str:
-        """The same in the template language of Go that Ollama reads."""
-        return (f"{self.before_system}{{{{ .System }}}}{self.before_user}{{{{ .Prompt }}}}"
-                f"{self.before_answer}{{{{ .Response }}}}{self.after_answer}")
+        """The same in the template language of Go that Ollama reads.
+
+        Ollama fills it in once for each question with its answer, and `.System` is empty from the
+        second on; where it asks for an answer, it stops at `.Response`.
+        """
+        system = f"{{{{ if .System }}}}{self.before_system}{{{{ .System }}}}"
+        if self.before_user.endswith(self.before_alone):
+            closing = self.before_user.removesuffix(self.before_alone)
+            opening = f"{system}{closing}{{{{ end }}}}{self.before_alone}"
+        else:
+            opening = f"{system}{self.before_user}{{{{ else }}}}{self.before_alone}{{{{ end }}}}"
+        return (f"{opening}{{{{ .Prompt }}}}{self.before_answer}{{{{ .Response }}}}"
+                f"{self.after_answer}")
 
     def filled(self, system: str, user: str) -> str:
         """What Ollama makes of the template when it asks for an answer."""
-        return f"{self.before_system}{system}{self.before_user}{user}{self.before_answer}"
+        opening = f"{self.before_system}{system}{self.before_user}" if system else self.before_alone
+        return f"{opening}{user}{self.before_answer}"
 
 
 def pieces(tokenizer: Any) -> Pieces:
     """The pieces of the tokenizer's own template, found by filling it in and cutting it apart.
 
     Raises:
-        ModelError: the template changes or moves what is said, so that four pieces do not tell
+        ModelError: the template changes or moves what is said, so that these pieces do not tell
             what it does.
     """
     chat: list[Message] = [{"role": "system", "content": _SYSTEM},
                            {"role": "user", "content": _USER},
-                           {"role": "assistant", "content": _ANSWER}]
+                           {"role": "assistant", "content": _ANSWER},
+                           {"role": "user", "content": _NEXT}]
     asked = render(tokenizer, chat[:2], generation=True)
-    whole = render(tokenizer, chat, generation=False)
+    whole = render(tokenizer, chat[:3], generation=False)
+    again = render(tokenizer, chat, generation=True)
+    alone = render(tokenizer, chat[1:2], generation=True)
     try:
         before_system, rest = asked.split(_SYSTEM)
         before_user, before_answer = rest.split(_USER)
-        beginning, after = whole.split(_ANSWER)
+        beginning, last = whole.split(_ANSWER)
+        first, rest = again.split(_ANSWER)
+        between, second = rest.split(_NEXT)
+        before_alone, _ = alone.split(_USER)
     except ValueError as error:
         raise _not_expressible(tokenizer, "it does not write each message once") from error
-    if beginning != asked:
-        raise _not_expressible(tokenizer, "it opens an answer otherwise when it asks for one")
+    if not beginning == first == asked or second != before_answer:
+        raise _not_expressible(tokenizer, "it opens an answer otherwise when it asks for one, or "
+                                          "when another question follows")
     if tokenizer.bos_token and adds_bos(tokenizer):
         # The GGUF file says that it is put in front, and twice would be once too often.
         before_system = before_system.removeprefix(tokenizer.bos_token)
-    # What follows the last answer of a chat, not every answer, is no part of a turn.
-    if tokenizer.eos_token and after.endswith(tokenizer.eos_token) \
-            and after != tokenizer.eos_token:
-        after = after.removesuffix(tokenizer.eos_token)
-    found = Pieces(before_system, before_user, before_answer, after)
-    if "{{" in found.template().replace("{{ .", "") or '"""' in found.template():
+        before_alone = before_alone.removeprefix(tokenizer.bos_token)
+    if between.endswith(before_alone):
+        after = between.removesuffix(before_alone)
+    else:  # a chat without a system message begins with one that the template brings
+        after = _of_each_turn(tokenizer, last)
+        if not between.startswith(after):
+            raise _not_expressible(tokenizer, "it ends the last answer otherwise than the others")
+        before_alone = between.removeprefix(after)
+    found = Pieces(before_system, before_user, before_alone, before_answer, after)
+    if any(mark in piece for piece in astuple(found) for mark in ("{{", '"""')):
         raise _not_expressible(tokenizer, 'it writes "{{" or three quotation marks')
     return found
+
+
+def _of_each_turn(tokenizer: Any, last: str) -> str:
+    """What follows the last answer, but for an end of the whole chat."""
+    eos = tokenizer.eos_token
+    return last.removesuffix(eos) if eos and last != eos else last
 
 
 def _not_expressible(tokenizer: Any, why: str) -> ModelError:

@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from phi3kit.errors import ModelError
 from phi3kit.files import flush, flush_tree, write_json
 from phi3kit.models import starts
+from phi3kit.models.bases import resolve_base
 from phi3kit.models.folding import Folded, folding
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
 from phi3kit.models.reading import TEMPLATE, TOKENIZER
+from phi3kit.settings import ModelSettings
 
 Init = Literal["default", "pissa", "loftq"]
 
@@ -151,8 +155,8 @@ def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:
 
 
 def _revision(loaded: Loaded) -> str | None:
-    kind, _, rest = loaded.fingerprint.partition(":")
-    return rest.rpartition("@")[2] if kind == "hub" else None
+    known = _of_hub(loaded.fingerprint)
+    return None if known is None else known[1]
 
 
 def adapter_folder(path: str | Path) -> Path:
@@ -199,6 +203,29 @@ def trained_as(adapter: Path) -> dict[str, Any]:
     return record
 
 
+def pinned(settings: ModelSettings, adapter: Path | None) -> ModelSettings:
+    """`settings`, with the commit that `adapter` was trained on where they name none.
+
+    A hub model may have a newer one by now, and the adapter is bound to its own.
+
+    Raises:
+        ModelError: as `trained_as` and `resolve_base`.
+    """
+    if adapter is None or settings.revision is not None or settings.endpoint is not None:
+        return settings
+    known = _of_hub(trained_as(adapter)["fingerprint"])
+    if known is None or known[0] != resolve_base(settings.name)[0]:
+        return settings
+    return msgspec.structs.replace(settings, revision=known[1])
+
+
+def _of_hub(fingerprint: str) -> tuple[str, str] | None:
+    """(hub id, commit); None for a folder."""
+    kind, _, rest = fingerprint.partition(":")
+    name, _, commit = rest.rpartition("@")
+    return (name, commit) if kind == "hub" and name and commit else None
+
+
 def attach(loaded: Loaded, adapter: Path) -> None:
     """Load a trained adapter onto `loaded`, for answering.
 
@@ -218,10 +245,12 @@ def attach(loaded: Loaded, adapter: Path) -> None:
     folder = adapter_folder(adapter)
     record = trained_as(folder)
     if record["fingerprint"] != loaded.fingerprint:
+        was, now = _of_hub(record["fingerprint"]), _of_hub(loaded.fingerprint)
         raise ModelError(f"the adapter was trained on another base ({record.get('base')}, "
                          f"{_short(record['fingerprint'])}; this is {loaded.name}, "
                          f"{_short(loaded.fingerprint)})", where=str(folder),
-                         mend=f"Answer with --model {record.get('base')} or train again")
+                         mend=f"Set model.revision: {was[1]}" if was and now and was[0] == now[0]
+                         else f"Answer with --model {record.get('base')} or train again")
     _refuse_other_reading(record, loaded, folder)
     try:
         with safe_open(folder / _WEIGHTS, framework="pt") as file:

@@ -2,11 +2,14 @@
 
 What stands in a message is data. A document that contains "<|end|>" must not end the turn
 that quotes it, so control tokens inside contents are broken up before the template is
-applied. Only the template itself writes control tokens.
+applied. Only the template itself writes control tokens. What the assistant says may hold tokens
+that were added without being special, such as <think> or <tool_call>: they open no turn and end
+none, and are a part of the answer.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +18,9 @@ from phi3kit.records import Message
 
 # Readers do not see it, tokenizers do not skip it.
 _BREAK = "\u200b"
+
+# How Phi, Llama 3, Qwen, Zephyr and most others write who speaks and where a turn ends.
+MARK = re.compile(r"<\|[^|<>\s]+\|>")
 
 ROLES = ("system", "user", "assistant")
 
@@ -45,7 +51,8 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> 
     if not tokenizer.chat_template:
         raise ModelError("the model has no chat template", where=str(tokenizer.name_or_path),
                          mend="Use an instruct or chat version of it")
-    clean = [{"role": m["role"], "content": neutralise(tokenizer, m["content"])}
+    clean = [{"role": m["role"], "content": neutralise(tokenizer, m["content"],
+                                                       answer=m["role"] == "assistant")}
              for m in messages]
     if any(m["role"] == "system" for m in clean) and not takes_system(tokenizer):
         clean = _merge_system(clean)
@@ -56,17 +63,60 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> 
     return text
 
 
-def neutralise(tokenizer: Any, text: str) -> str:
+def neutralise(tokenizer: Any, text: str, *, answer: bool = False) -> str:
     """`text` with the tokenizer's control tokens broken by a zero-width space.
 
     It reads as before and tokenises to ordinary text: "<|end|>" becomes "<", zero-width
-    space, "|end|>". Idempotent; texts without control tokens come back unchanged.
+    space, "|end|>". The template's own marks are broken too where the tokenizer takes them for
+    text, as Zephyr's does. Idempotent; texts without any of them come back unchanged.
+
+    Args:
+        answer: the assistant says it: only special tokens and the template's marks are broken.
     """
     # Breaking one token can uncover none: a break only ever adds a character inside it.
-    for token in control_tokens(tokenizer):
+    for token in _broken(tokenizer, answer=answer):
         if token in text:
             text = text.replace(token, token[0] + _BREAK + token[1:])
     return text
+
+
+def _broken(tokenizer: Any, *, answer: bool) -> list[str]:
+    """What `neutralise` breaks, the longest first."""
+    key = (len(tokenizer), str(tokenizer.chat_template))
+    cached = tokenizer.__dict__.get("_phi3kit_broken")
+    if cached is None or cached[0] != key:
+        tokens = control_tokens(tokenizer)
+        marks = template_marks(tokenizer)
+        special = {str(token) for token in tokenizer.added_tokens_decoder.values()
+                   if token.special} | set(tokenizer.all_special_tokens)
+        cached = (key, {False: _longest_first({*tokens, *marks}),
+                        True: _longest_first({*(special & set(tokens)), *marks})})
+        tokenizer.__dict__["_phi3kit_broken"] = cached
+    return list(cached[1][answer])
+
+
+def _longest_first(tokens: set[str]) -> list[str]:
+    return sorted(tokens, key=lambda t: (-len(t), t))
+
+
+def template_marks(tokenizer: Any) -> list[str]:
+    """The marks that the template puts around what is said, whole tokens or not, in its order.
+
+    Those of the form <|…|>, and added tokens before a question and behind an answer. Not what
+    opens an answer's thoughts: a template may write <think> in front of it, and the answer too.
+    """
+    if not tokenizer.chat_template:
+        return []
+    asked = [{"role": "user", "content": _PROBE}]
+    try:
+        if takes_system(tokenizer):
+            asked.insert(0, {"role": "system", "content": "."})
+        before, _, opening = _apply(tokenizer, asked, True).rpartition(_PROBE)
+        after = _answered(tokenizer)
+    except ModelError:  # told where a chat is to be put
+        return []
+    tokens = [token for token in control_tokens(tokenizer) if token in before or token in after]
+    return list(dict.fromkeys([*MARK.findall(before + opening + after), *tokens]))
 
 
 def control_tokens(tokenizer: Any) -> list[str]:
@@ -80,7 +130,7 @@ def control_tokens(tokenizer: Any) -> list[str]:
         added = {str(token) for token in tokenizer.added_tokens_decoder.values()}
         found = {t for t in added | set(tokenizer.all_special_tokens)
                  if len(t.strip()) > 1}
-        cached = (len(tokenizer), sorted(found, key=lambda t: (-len(t), t)))
+        cached = (len(tokenizer), _longest_first(found))
         tokenizer.__dict__["_phi3kit_control_tokens"] = cached
     return list(cached[1])
 
@@ -116,13 +166,24 @@ def turn_end(tokenizer: Any) -> int | None:
     """The control token that the template writes right after an assistant's text, if any."""
     if not tokenizer.chat_template:
         return None
-    text = _apply(tokenizer, [{"role": "user", "content": "?"},
-                              {"role": "assistant", "content": _PROBE}], False)
-    after = text.rpartition(_PROBE)[2].lstrip()
+    after = _answered(tokenizer).lstrip()
     for token in control_tokens(tokenizer):
         if after.startswith(token):
             return int(tokenizer.convert_tokens_to_ids(token))
     return None
+
+
+def answer_end(tokenizer: Any) -> str:
+    """The mark of the form <|…|> that the template writes right after an answer; "" if none."""
+    found = MARK.match(_answered(tokenizer).lstrip())
+    return found[0] if found else ""
+
+
+def _answered(tokenizer: Any) -> str:
+    """What the template writes behind an assistant's text, the last of the chat."""
+    return _apply(tokenizer, [{"role": "user", "content": "?"},
+                              {"role": "assistant", "content": _PROBE}], False
+                  ).rpartition(_PROBE)[2]
 
 
 def _apply(tokenizer: Any, messages: list[dict[str, str]], generation: bool) -> str:

@@ -222,7 +222,8 @@ class LocalGenerator:
 def open_generator(settings: ModelSettings, *, adapter: Path | None = None) -> LocalGenerator:
     """Load the model that `settings` name, with an adapter if one is given.
 
-    Quantization "auto" is the adapter's own (nf4 after QLoRA), none without an adapter.
+    Quantization "auto" is the adapter's own (nf4 after QLoRA), none without an adapter. Of a hub
+    model without a revision the adapter's is taken.
 
     Raises:
         ModelError: as `load_base` and `adapters.attach`.
@@ -230,7 +231,7 @@ def open_generator(settings: ModelSettings, *, adapter: Path | None = None) -> L
     quantization = settings.quantization
     if quantization == "auto":
         quantization = adapters.trained_as(adapter)["quantization"] if adapter else "none"
-    loaded = load_base(settings, quantization=quantization)
+    loaded = load_base(adapters.pinned(settings, adapter), quantization=quantization)
     if adapter is not None:
         adapters.attach(loaded, adapter)
     return LocalGenerator(loaded)

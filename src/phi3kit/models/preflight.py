@@ -5,7 +5,6 @@ Most of it can be seen without the weights, and so ahead of the training: `look`
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -15,14 +14,12 @@ from phi3kit.errors import ModelError, first_line
 from phi3kit.models.adapters import target_modules
 from phi3kit.models.bases import local_configs
 from phi3kit.models.catalog import find
-from phi3kit.models.chat import render, stop_token_ids
+from phi3kit.models.chat import MARK, answer_end, render, stop_token_ids, turn_end
 from phi3kit.models.loading import Loaded, context_of, settle_padding
 from phi3kit.models.tokenizer import any_tokenizer
 from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings
 
-# How Phi, Llama 3, Qwen, SmolLM and most others write who speaks and where a turn ends.
-_MARK = re.compile(r"<\|[^|<>\s]+\|>")
 # More than any model has; a config.json may say anything.
 _MOST_LAYERS = 1000
 _LATER = "looked at when training starts"
@@ -39,11 +36,11 @@ def preflight(loaded: Loaded, max_tokens: int) -> list[str]:
         max_tokens: of the longest example.
 
     Raises:
-        ModelError: no chat template, or one that writes control tokens which the tokenizer does
-            not have.
+        ModelError: no chat template, or one that ends an answer with a mark which the tokenizer
+            does not have, or with nothing that stops it.
     """
-    _whole_marks(loaded.tokenizer)
-    return _context(loaded.model.config, loaded.context, max_tokens)
+    _, split = _marks(loaded.tokenizer)
+    return [*_told(split), *_context(loaded.model.config, loaded.context, max_tokens)]
 
 
 def look(model: ModelSettings, own: FinetuneSettings) -> Preflight:
@@ -73,13 +70,14 @@ def _of_tokenizer(found: Preflight, tokenizer: Any, config: Any, generation: Any
         return replace(found, unseen=(*found.unseen, f"its tokenizer is not here: template and "
                                                      f"special tokens are {_LATER}"))
     try:
-        marks = _whole_marks(tokenizer)
+        marks, split = _marks(tokenizer)
         ends = stop_token_ids(tokenizer, SimpleNamespace(config=config,
                                                          generation_config=generation))
     except ModelError as error:
         return replace(found, problems=(*found.problems, str(error)))
     settle_padding(tokenizer)
-    return replace(found, marks=tuple(marks), padding=str(tokenizer.pad_token or ""),
+    return replace(found, marks=tuple(marks), notes=(*found.notes, *_told(split)),
+                   padding=str(tokenizer.pad_token or ""),
                    ends=tuple(map(str, tokenizer.convert_ids_to_tokens(ends))))
 
 
@@ -96,7 +94,7 @@ def _of_config(found: Preflight, config: Any, model: ModelSettings,
             return made
         return replace(made, problems=(*made.problems, str(error)))
     return replace(made, context=holds, positions=_rope(config).get("rope_type") or "default",
-                   notes=tuple(_context(config, holds, own.max_tokens)))
+                   notes=(*found.notes, *_context(config, holds, own.max_tokens)))
 
 
 def _with_layers(found: Preflight, config: Any, model: ModelSettings) -> Preflight:
@@ -132,19 +130,35 @@ def _to_adapt(config: Any, model: ModelSettings) -> tuple[str, ...]:
         dtype="float32", device="meta", spec=find(model.name), context=0))
 
 
-def _whole_marks(tokenizer: Any) -> Sequence[str]:
-    """The marks that the template writes. One in several tokens is text: nothing ends there."""
+def _marks(tokenizer: Any) -> tuple[Sequence[str], Sequence[str]]:
+    """The marks that the template writes: those that are one token each, and those that are text.
+
+    Marks of who speaks may be text, as Zephyr's are. What ends an answer may not: nothing ends
+    where the end is several tokens, which the model has to write one by one.
+
+    Raises:
+        ModelError: as `preflight`.
+    """
     text = render(tokenizer, [{"role": "user", "content": "?"},
                               {"role": "assistant", "content": "!"}], generation=False)
-    marks = list(dict.fromkeys(_MARK.findall(text)))
-    for mark in marks:
-        count = len(tokenizer(mark, add_special_tokens=False)["input_ids"])
-        if count != 1:
-            raise ModelError(
-                f"the chat template writes {mark}, which the tokenizer takes for {count} tokens of "
-                "ordinary text", where=str(tokenizer.name_or_path),
-                mend="Use the tokenizer that belongs to the template, or the model's own template")
-    return marks
+    marks = list(dict.fromkeys(MARK.findall(text)))
+    counts = {mark: len(tokenizer(mark, add_special_tokens=False)["input_ids"]) for mark in marks}
+    end = answer_end(tokenizer)
+    if counts.get(end, 1) != 1:
+        raise ModelError(
+            f"the chat template writes {end}, which the tokenizer takes for {counts[end]} tokens "
+            "of ordinary text, behind each answer", where=str(tokenizer.name_or_path),
+            mend="Use the tokenizer that belongs to the template, or the model's own template")
+    if turn_end(tokenizer) is None and tokenizer.eos_token_id is None:
+        raise ModelError("the chat template ends an answer with no token that could stop it, and "
+                         "the tokenizer has none", where=str(tokenizer.name_or_path),
+                         mend="Name its eos_token in tokenizer_config.json")
+    return [m for m in marks if counts[m] == 1], [m for m in marks if counts[m] != 1]
+
+
+def _told(split: Sequence[str]) -> list[str]:
+    return [f"the chat template writes {', '.join(split)}, which the tokenizer takes for ordinary "
+            "text: right where the model was trained so, as Zephyr was"] if split else []
 
 
 def _context(config: Any, holds: int, wanted: int) -> list[str]:

@@ -10,15 +10,16 @@ which is a pass of its own anyway, and never more than an optimizer step's rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from phi3kit.plan.cards import FRAGMENTATION, GB, shared_out
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.shapes import Shape
 from phi3kit.plan.step import Method, Place, Step
-from phi3kit.settings import Settings
+from phi3kit.records import MemoryPlan, TrainingPlan
+from phi3kit.settings import FinetuneSettings, Settings
 
 ON_CPU = 1024
 UNNAMED = 512  # where no card is known
@@ -29,6 +30,9 @@ PACKED = 2048
 # keeps what runs along the layers in 32 bits, and peft's own layers, which DoRA and dropout take,
 # keep each input in 32 bits and more. A test counts them.
 UNCOUNTED: Mapping[str, float] = MappingProxyType({"full": 1.0, "dora": 2.5, "dropout": 2.0})
+_IN_WORDS = {"full": "what full fine-tuning keeps in 32 bits",
+             "dora": "what the layers of DoRA keep (finetune.dora)",
+             "dropout": "what layers with dropout keep (finetune.dropout)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +94,34 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
     return Pass(tokens, f"what {room} hold by plan with room kept")
 
 
+def uncounted(own: FinetuneSettings, method: Method) -> tuple[str, ...]:
+    """Of the names in `UNCOUNTED` those that a training by `method` has."""
+    on = {"full": method == "full", "dora": own.dora and method != "full",
+          "dropout": own.dropout > 0 and method != "full"}
+    return tuple(name for name, there in on.items() if there)
+
+
+def with_uncounted(found: TrainingPlan, own: FinetuneSettings) -> TrainingPlan:
+    """A plan for cards, with what its activations leave out among the assumptions."""
+    return replace(found, plans=tuple(
+        replace(plan, assumptions=(*plan.assumptions, *_left_out(plan, own))) if plan.gpus else plan
+        for plan in found.plans))
+
+
+def _left_out(plan: MemoryPlan, own: FinetuneSettings) -> Iterator[str]:
+    for name in uncounted(own, plan.method):
+        most = UNCOUNTED[name] * plan.parts["activations"] / GB
+        yield (f"the activations of {plan.method} leave out {_IN_WORDS[name]}: up to {most:,.1f} "
+               "GB more")
+
+
 def _need(values: Settings, method: Method, shape: Shape, tokens: int, cards: int) -> int:
     """Bytes of a pass on each card, at the high end, with what the plan has no term for."""
     own = values.finetune
     step = Step(context=tokens, rank=own.rank, checkpointing=own.checkpointing,
                 float32=values.model.dtype == "float32")
     parts = parts_of(shape, method, step, "high")
-    on = {"full": method == "full", "dora": own.dora and method != "full",
-          "dropout": own.dropout > 0 and method != "full"}
-    more = parts["activations"] * sum(UNCOUNTED[name] for name, there in on.items() if there)
+    more = parts["activations"] * sum(UNCOUNTED[name] for name in uncounted(own, method))
     if own.packing:  # who sees whom, once in a byte and per layer in a number
         more += tokens**2 * (
             1 + step.number_bytes * (1 if own.checkpointing else shape.layers))

@@ -12,6 +12,7 @@ from typing import Any
 from phi3kit.errors import ModelError
 from phi3kit.models.bases import hub_config, is_hub_id
 from phi3kit.models.catalog import CATALOG, find
+from phi3kit.plan.ungated import UNGATED, plainly_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Shape:
             adapter of rank r has r times their sum per layer.
         key_width: width of the keys, and of the values, of one layer: key heads times their
             width; less than `hidden` with grouped-query attention.
-        fused: query, key and value are one module, and so are gate and up (the Phi-3 family).
+        fused: query, key and value are one module, and so are gate and up (the Phi-3 family), where
+            there is a gate.
         assumption: how the shape came about, when it was not simply read.
     """
 
@@ -121,16 +123,17 @@ def _is_file(path: Path) -> bool:
 
 def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int,
            vocab: int, fused: bool, parameters: int, context: int, head_dim: int | None = None,
-           assumption: str = "") -> Shape:
+           gated: bool = True, assumption: str = "") -> Shape:
     width = head_dim or hidden // heads
     query, key = heads * width, kv_heads * width
+    into = 2 if gated else 1  # gate and up, or up alone
     modules: tuple[tuple[int, int], ...]
     if fused:
-        modules = ((hidden, query + 2 * key), (query, hidden), (hidden, 2 * intermediate),
+        modules = ((hidden, query + 2 * key), (query, hidden), (hidden, into * intermediate),
                    (intermediate, hidden))
     else:
         modules = ((hidden, query), (hidden, key), (hidden, key), (query, hidden),
-                   (hidden, intermediate), (hidden, intermediate), (intermediate, hidden))
+                   *[(hidden, intermediate)] * into, (intermediate, hidden))
     return Shape(name, parameters, hidden, layers, heads, intermediate, vocab,
                  linear=layers * sum(i * o for i, o in modules),
                  linear_widths=tuple(i + o for i, o in modules), context=context,
@@ -148,6 +151,9 @@ def _from_config(name: str, path: Path) -> Shape:
     if experts:
         raise ModelError(f"a mixture of experts ({experts}), whose weights are not counted",
                          where=str(path), mend="Give its size instead, such as 47B")
+    ungated = UNGATED.get(str(config.get("model_type")))
+    if ungated is not None:
+        config = plainly_named(config)
     hidden, heads = _number(config, "hidden_size", path), _number(
         config, "num_attention_heads", path)
     layers, vocab = _number(config, "num_hidden_layers", path), _number(
@@ -155,17 +161,23 @@ def _from_config(name: str, path: Path) -> Shape:
     intermediate = _number(config, "intermediate_size", path)
     bare = _shape(name, hidden=hidden, layers=layers, heads=heads,
                   kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
-                  intermediate=intermediate, fused=config.get("model_type") == "phi3",
+                  intermediate=intermediate, gated=ungated is None,
+                  fused=ungated.fused if ungated else config.get("model_type") == "phi3",
                   head_dim=_number(config, "head_dim", path, max(1, hidden // heads)),
                   parameters=0, context=_number(
                       config, "max_position_embeddings", path, _LONGEST_PLANNED))
-    tied = config.get("tie_word_embeddings", config.get("model_type") in _TIED)
+    tied = config.get("tie_word_embeddings",
+                      ungated.tied if ungated else config.get("model_type") in _TIED)
     embeddings = vocab * hidden * (1 if tied else 2)
+    if ungated is not None and ungated.positions is not None:
+        embeddings += hidden * (bare.context + ungated.positions)
     counted = bare.linear + embeddings + hidden * (2 * layers + 1)
     if counted > MOST_PARAMETERS:
         raise ModelError(f"{counted / 1e9:,.0f} B weights, which no model has", where=str(path),
                          mend="Mend its sizes")
-    return _replaced(bare, counted, "the size is counted from config.json, as a gated decoder")
+    return _replaced(bare, counted, "the size is counted from config.json, as a gated decoder"
+                     if ungated is None else "the size is counted from config.json, as a decoder "
+                     "without a gate in its feed-forward layers")
 
 
 def _number(config: Mapping[str, Any], key: str, path: Path, default: int | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phi3kit.advise.measure.findings import Findings, found, nothing
 from phi3kit.dataset.forms import Forms, leaves, parse, shared_lengths
-from phi3kit.dataset.pairs import normal
+from phi3kit.dataset.normal import normal
 
 LEAST = 10  # examples
 PLAIN = 0.9  # of the answers: the rest are accidents
