@@ -9,6 +9,11 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import StoreError
+from phi3kit.ingest.manifest import Manifest
+from phi3kit.ingest.rows import Place, Row
+from phi3kit.ingest.store import create_store
+from phi3kit.rag.filters import read_filters
+from phi3kit.rag.lexical import build_index
 from phi3kit.rag.retrieve import Retriever, _embedder_name, open_retriever
 from phi3kit.records import Passage
 
@@ -57,6 +62,37 @@ def test_equal_texts_count_once_and_do_not_cost_a_place():
                    passage("c", 0.7)])
     assert [p.id for p in retrieve(index, ["?"], 2, 0.0)[0]] == ["a", "c"]
     assert index.asked[0] > 2
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+@pytest.mark.parametrize("filters", [None, read_filters(["source=a.md"])])
+def test_text_that_is_repeated_under_other_headings_crowds_nothing_out(mode, filters, project):
+    texts = [f"{'grease ' * 9}{n if n > 12 else 'same'}" for n in range(1, 31)]
+    rows = [Row(f"id{n:02}", f"heading {n}", text, (
+        Place("a.md", n, n + 1, None, "", "f" * 64, 30, 0),)) for n, text in enumerate(texts)]
+    store = create_store(project / "store", "documents", Manifest("m", "sha256:m", 2, 200, 1))
+    angles = np.linspace(0, 0.3, 30, dtype=np.float32)
+    store.add(rows, np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+    class Embedder:
+        def encode(self, texts):
+            return np.array([[1, 0]] * len(texts), dtype=np.float32)
+
+    lexical = None if mode == "dense" else build_index(store.passages())
+    retriever = Retriever(store, Embedder(), lexical=lexical, mode=mode, filters=filters)
+    one, two = retriever.rank(["grease", "grease"], 5, -1.0)
+    assert one == two and len({p.text for p in one}) == 5
+    assert one[0].text.endswith("same")
+    assert len(retriever.rank(["grease"], 40, -1.0)[0]) == 19
+    # Nothing below the threshold is looked for.
+    assert len(retriever.rank(["grease"], 5, 1.0)[0]) == (1 if mode == "dense" else 5)
+
+
+def test_the_ordinary_question_is_asked_once():
+    index = Index([passage(str(n), 0.9 - n / 100) for n in range(9)])
+    assert len(retrieve(index, ["?"], 5, 0.0)[0]) == 5
+    assert len(retrieve(index, ["?"], 5, 0.88)[0]) == 3
+    assert index.asked == [9, 9]
 
 
 def test_equal_scores_are_ordered_by_place():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 Mode = Literal["dense", "lexical", "hybrid"]
 
-# Asked for on top of `k`, so that dropping passages of equal text still leaves `k`.
+# Asked for on top of `k`, so that dropping passages of equal text seldom leaves fewer.
 _SPARE = 4
+# The passages of a question, and whether a deeper search could find more.
+_Search = tuple[tuple[Passage, ...], bool]
 # Passages that a cross-encoder orders. Each costs a pass through the model at every question;
 # past the first few dozen a ranking seldom holds what was asked for.
 RERANKED = 30
@@ -119,21 +121,53 @@ class Retriever:
 
     def _by_meaning(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        return [_once([p for p in near if (p.score or 0.0) >= min_similarity], k)
-                for near in self._nearest(vectors, k + _SPARE)]
+        def search(_: Sequence[str], vectors: np.ndarray, depth: int) -> list[_Search]:
+            found = []
+            for near in self._nearest(vectors, depth):
+                chosen = _once([p for p in near if (p.score or 0.0) >= min_similarity], k)
+                found.append((chosen, len(near) >= depth
+                              and (near[-1].score or 0.0) >= min_similarity))
+            return found
+
+        return self._deep_enough(search, questions, vectors, k, k + _SPARE)
 
     def _with_words(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        depth = max(FUSED, k + _SPARE)
+        def search(questions: Sequence[str], vectors: np.ndarray, depth: int) -> list[_Search]:
+            return self._joined(questions, vectors, k, min_similarity, depth)
+
+        return self._deep_enough(search, questions, vectors, k, max(FUSED, k + _SPARE))
+
+    def _deep_enough(self, search: Callable[[Sequence[str], np.ndarray, int], list[_Search]],
+                     questions: Sequence[str], vectors: np.ndarray, k: int, depth: int,
+                     ) -> list[tuple[Passage, ...]]:
+        """What `search` finds; twice as deep again where equal texts left fewer than `k`."""
+        found = search(questions, vectors, depth)
+        chosen = [passages for passages, _ in found]
+        short = [at for at, (passages, more) in enumerate(found) if more and len(passages) < k]
+        if not short:
+            return chosen
+        size = self._store.count() if self._places is None else len(self._places)
+        while short and depth < size:
+            depth = min(2 * depth, size)
+            found = search([questions[at] for at in short], vectors[short], depth)
+            for at, (passages, _) in zip(short, found, strict=True):
+                chosen[at] = passages
+            short = [at for at, (passages, more) in zip(short, found, strict=True)
+                     if more and len(passages) < k]
+        return chosen
+
+    def _joined(self, questions: Sequence[str], vectors: np.ndarray, k: int,
+                min_similarity: float, depth: int) -> list[_Search]:
         near = self._store.nearest(
             vectors, depth, None if self._places is None else list(self._places))
         shared = self._sharing(questions, depth)
         far = [max(found.values(), default=-math.inf) < min_similarity for found in near]
         held: dict[str, tuple[Passage, np.ndarray]] = {}
         gone: set[str] = set()
+        fuse = self._mode == "hybrid"
         while True:  # what is read may show that more has to be, which is rare
-            ranked = [([], set()) if out else
-                      first(found, words, k, held, gone, fuse=self._mode == "hybrid")
+            ranked = [([], set()) if out else first(found, words, k, held, gone, fuse=fuse)
                       for found, words, out in zip(near, shared, far, strict=True)]
             needed = set[str]().union(*(more for _, more in ranked))
             if not needed:
@@ -142,9 +176,12 @@ class Retriever:
             gone |= needed.difference(read)
             held |= {id_: (self._placed(passage), vector)
                      for id_, (passage, vector) in read.items()}
-        return [tuple(replace(held[id_][0], score=found[id_] if id_ in found else
-                              _cosine(held[id_][1], question)) for id_ in ids)
-                for (ids, _), found, question in zip(ranked, near, vectors, strict=True)]
+        chosen = [tuple(replace(held[id_][0], score=found[id_] if id_ in found else
+                                _cosine(held[id_][1], question)) for id_ in ids)
+                  for (ids, _), found, question in zip(ranked, near, vectors, strict=True)]
+        full = [not out and (len(words) >= depth or (fuse and len(found) >= depth))
+                for found, words, out in zip(near, shared, far, strict=True)]
+        return list(zip(chosen, full, strict=True))
 
     def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
         """IDs of passages that share words with each question."""
