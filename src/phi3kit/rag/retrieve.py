@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from phi3kit.errors import StoreError
 from phi3kit.progress import note
@@ -31,6 +31,7 @@ Mode = Literal["dense", "lexical", "hybrid"]
 _SPARE = 4
 # The passages of a question, and whether a deeper search could find more.
 _Search = tuple[tuple[Passage, ...], bool]
+_Found = TypeVar("_Found")
 # Passages that a cross-encoder orders. Each costs a pass through the model at every question;
 # past the first few dozen a ranking seldom holds what was asked for.
 RERANKED = 30
@@ -58,6 +59,7 @@ class Retriever:
         self._embedder = embedder
         self._lexical = lexical
         self._mode = mode
+        self._filters = filters
         self._places = _passing(store, filters)
         self._reranker = reranker
         self._how = (*(() if lexical is None else (mode,)), *(filters.texts if filters else ()),
@@ -113,8 +115,9 @@ class Retriever:
         return [max((p.score or 0.0 for p in found), default=-1.0) for found in near]
 
     def _nearest(self, vectors: np.ndarray, depth: int) -> list[list[Passage]]:
-        found = (self._store.query(vectors, depth) if self._places is None else
-                 self._store.query(vectors, depth, list(self._places)))
+        found = self._among(
+            lambda only: (self._store.query(vectors, depth) if only is None else
+                          self._store.query(vectors, depth, only)))
         return [sorted(map(self._placed, passages),
                        key=lambda p: (-(p.score or 0.0), p.source, p.start))
                 for passages in found]
@@ -159,8 +162,7 @@ class Retriever:
 
     def _joined(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                 min_similarity: float, depth: int) -> list[_Search]:
-        near = self._store.nearest(
-            vectors, depth, None if self._places is None else list(self._places))
+        near = self._among(lambda only: self._store.nearest(vectors, depth, only))
         shared = self._sharing(questions, depth)
         far = [max(found.values(), default=-math.inf) < min_similarity for found in near]
         held: dict[str, tuple[Passage, np.ndarray]] = {}
@@ -182,6 +184,18 @@ class Retriever:
         full = [not out and (len(words) >= depth or (fuse and len(found) >= depth))
                 for found, words, out in zip(near, shared, far, strict=True)]
         return list(zip(chosen, full, strict=True))
+
+    def _among(self, ask: Callable[[list[str] | None], _Found]) -> _Found:
+        """What `ask` finds among the passages that pass the filters."""
+        from phi3kit.ingest.faults import VanishedError
+
+        if self._places is None:
+            return ask(None)
+        try:
+            return ask(list(self._places))
+        except VanishedError:  # others wrote to the collection meanwhile
+            self._places = _passing(self._store, self._filters)
+            return ask(list(self._places or ()))
 
     def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
         """IDs of passages that share words with each question."""
