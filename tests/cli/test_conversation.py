@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from phi3kit.cli.chat import chat
+from phi3kit.records import Answer, Message
 from speaks_openai import chat_server
 
 
@@ -39,6 +44,30 @@ def test_a_failing_server_does_not_end_the_conversation(project: Path, run_cli):
     assert done.returncode == 0, done.stderr
     assert "TWO" in done.stdout and "400" in done.stderr
     assert [len(body["messages"]) for _, _, body in server.requests] == [2, 2]
+
+
+class Cites:
+    """An assistant whose answers cite, and which notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[Message, ...]]] = []
+        self.last: Answer | None = None
+
+    def stream(self, question: str, history: tuple[Message, ...]) -> Iterator[str]:
+        self.asked.append((question, history))
+        self.last = Answer(question, "It is Viton [1, 3]. See `x[0]`.", False, (), (), (), 0, 0,
+                           0.0)
+        yield self.last.text
+
+
+def test_citations_of_earlier_turns_and_bytes_that_are_no_text_reach_no_model(monkeypatch):
+    typed = io.BytesIO("What is it?\nM\udcfcller?\n".encode(errors="surrogateescape"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed, "utf-8", "surrogateescape"))
+    assistant = Cites()
+    chat(assistant, closed_book=False)
+    (_, nothing), (question, history) = assistant.asked
+    assert question == "M?ller?" and nothing == ()
+    assert [turn["content"] for turn in history] == ["What is it?", "It is Viton. See `x[0]`."]
 
 
 def test_json_needs_a_question(project: Path, run_cli):

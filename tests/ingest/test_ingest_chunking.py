@@ -79,6 +79,14 @@ def test_headings_alone_are_no_chunk():
     assert any("Nothing here" in c.text for c in empty_section)
 
 
+def test_a_heading_that_is_a_picture_is_a_chunk_and_named_by_its_words():
+    for text in ("# ![](logo.png)", "# ![](a.png)\n\n## ![](b.png)\n"):
+        _, chunks = chunk(text)
+        assert [c.text for c in chunks] == [text.strip()]
+    _, chunks = chunk(f"# ![The K7](k7.png)\n\n{SECTION}\n\n## ![Logo](l.png) Seals\n\n{SECTION}")
+    assert {c.heading for c in chunks} == {"The K7", "The K7 > Seals"}
+
+
 def test_rows_are_chunks_and_know_their_table():
     _, chunks = chunk("part,torque\nM8,25 Nm\nM10,49 Nm\n", "bolt_torques.csv", 200, "bolt torques")
     assert [c.text for c in chunks] == ["part: M8\ntorque: 25 Nm", "part: M10\ntorque: 49 Nm"]

@@ -10,8 +10,11 @@ import hostile_parts
 import pytest
 from lxml import etree
 from pptx.oxml.ns import _nsmap as pptx_names
+from word_embedder import WordEmbedder
 
-from phi3kit.ingest.readers import read_document
+from phi3kit.errors import DataError
+from phi3kit.ingest.chunking import Chunker
+from phi3kit.ingest.readers import mail, read_document
 
 
 def read(name, data, tmp_path):
@@ -28,6 +31,17 @@ def test_pptx_slides_are_pages(tmp_path):
     assert parts(document)[0] == (
         "# Mooring\n\nUse two lines per bollard.\n\nAsk about the tide.")
     assert [document.text[h.start:h.end] for h in document.headings] == ["# Mooring", "# Tides"]
+
+
+def under(document):
+    """The headings above each chunk, and its last line."""
+    chunks = Chunker(WordEmbedder().tokenizer, 256, 64).chunk(document, "a")
+    return [(c.heading, c.text.splitlines()[-1]) for c in chunks]
+
+
+def test_pptx_slides_without_a_title_do_not_stand_under_the_one_before(tmp_path):
+    document = read("a.pptx", hostile_parts.pptx("Mooring", "", "Tides"), tmp_path)
+    assert [heading for heading, _ in under(document)] == ["Mooring", "", "Tides"]
 
 
 def test_pptx_tables_and_groups(tmp_path):
@@ -174,6 +188,59 @@ def test_mail_of_html_alone(tmp_path):
     assert [h.title for h in document.headings] == ["The pump", "Pump"]
 
 
+def test_mail_of_html_with_a_title_stands_under_its_subject(tmp_path):
+    page = f"<title>Newsletter</title><h1>Pump</h1><p>{'It stopped. ' * 60}</p>"
+    data = multipart("mixed", ("Content-Type: text/html", page),
+                     ("Content-Type: text/plain", "Sent by the list. " * 60))
+    document = read("a.eml", data, tmp_path)
+    found = under(document)
+    assert {heading for heading, text in found if text.startswith("It stopped")} == {
+        "The pump > Pump"}
+    assert {heading for heading, text in found if text.startswith("Sent by")} == {"The pump"}
+    assert not any("Newsletter" in heading for heading, _ in found)
+
+
+def test_mbox_messages_do_not_stand_under_the_ones_before(tmp_path):
+    page = hostile_parts.mail("<title>T</title><h2>Part</h2><p>One.</p>", Content_Type="text/html")
+    without = b"From: a@x.org\n\nTwo.\n"
+    box = b"".join(b"From a@x.org Mon\n" + message.replace(b"\r", b"") + b"\n" for message in (
+        page, without, hostile_parts.mail("Three.", Subject="S3")))
+    assert under(read("a.mbox", box, tmp_path)) == [
+        ("The pump", "One."), ("", "Two."), ("S3", "Three.")]
+
+
+@pytest.mark.parametrize("header", [
+    'From: "', "From: <", "From: a@[", "To: u:;;", 'Content-Type: text/plain; name="',
+    "Subject: =?utf-8?q?"])
+def test_a_header_that_cannot_be_parsed_costs_no_other_message(header, tmp_path):
+    box = (f"From a\n{header}\nTo: b@x.org\n\nOne.\n\n"
+           "From a\nFrom: a@x.org\n\nTwo.\n").encode()
+    document = read("a.mbox", box, tmp_path)
+    assert parts(document)[-1].endswith("Two.")
+    assert [p.where for p in document.problems] in ([], ["message 1"])
+    assert document.problems or parts(document)[0].endswith("One.")
+
+
+@pytest.mark.parametrize("header", ['From: "', "From: <", "From: a@[", "To: u:;;"])
+def test_a_mail_is_one_whatever_its_headers_hold(header, tmp_path):
+    assert read("a.eml", f"{header}\n\nOne.\n", tmp_path).text.endswith("One.")
+
+
+def test_one_bad_message_is_one_problem(tmp_path, monkeypatch):
+    def broken(data):
+        if b"One" in data:
+            raise IndexError("string index out of range")
+        return real(data)
+
+    real = mail.read
+    monkeypatch.setattr(mail, "read", broken)
+    box = b"From a\nFrom: a@x\n\nOne.\n\nFrom a\nFrom: a@x.org\n\nTwo.\n"
+    document = read("a.mbox", box, tmp_path)
+    assert [(p.where, p.why) for p in document.problems] == [
+        ("message 1", "it cannot be read (IndexError: string index out of range)")]
+    assert parts(document)[0].endswith("Two.")
+
+
 def test_mbox_messages(tmp_path):
     box = b"".join(b"From a@x.org Mon\n" + hostile_parts.mail(
         f"Body {at}.\nFrom here on.", Subject=f"S{at}").replace(b"\r", b"") + b"\n"
@@ -240,6 +307,28 @@ def test_a_text_of_a_mail_that_cannot_be_read_does_not_stop_the_others(tmp_path)
     assert alone.text.endswith("Good.") and [p.where for p in alone.problems] == ["a text in it"]
     box = read("a.mbox", b"From a\n" + data, tmp_path)
     assert [p.where for p in box.problems] == ["message 1, a text in it"]
+
+
+@pytest.mark.parametrize(("plain", "page", "told"), [
+    ("\x01\x02\x03", "<p>In HTML.</p>", "In HTML."), ("In text.", "\x01\x02\x03", "In text.")])
+def test_an_alternative_that_cannot_be_read_leaves_the_other(plain, page, told, tmp_path):
+    data = multipart("alternative", ("Content-Type: text/plain", plain),
+                     ("Content-Type: text/html", page))
+    document = read("a.eml", data, tmp_path)
+    assert document.text.endswith(told)
+    assert [p.where for p in document.problems] == ["a text in it"] * (plain != told)
+
+
+def test_alternatives_that_cannot_be_read_leave_the_other_texts(tmp_path):
+    bad = ("Content-Type: text/html", "\x01\x02\x03")
+    inner = multipart("alternative", bad).decode()
+    data = multipart("mixed", ("Content-Type: message/rfc822", inner.replace("--b", "--c").replace(
+        '"b"', '"c"')), ("Content-Type: text/plain", "Good."))
+    document = read("a.eml", data, tmp_path)
+    assert document.text.endswith("Good.")
+    assert [p.where for p in document.problems] == ["a message in it"]
+    with pytest.raises(DataError, match="binary"):
+        read("a.eml", multipart("alternative", bad), tmp_path)
 
 
 def test_xlsx_sheet_of_one_row_is_that_row(tmp_path):

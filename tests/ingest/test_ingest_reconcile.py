@@ -209,6 +209,21 @@ def test_hostile_folder(ingest, docs, project):
     }
 
 
+def test_folders_may_nest_as_deep_as_the_system_lets_them(project):
+    deep = "docs" + "/d" * 1100
+    folder = project / "docs"
+    for _ in range(1101):
+        folder.mkdir()
+        folder /= "d"
+    for name in ("docs/a.md", "docs/e.md", f"{deep}/last.md"):
+        (project / name).write_text("# A\n\nWords.\n")
+    found = walk.walk(["docs"], FOLDER)
+    (project / deep / "last.md").unlink()
+    os.removedirs(project / deep)  # or it would be in the way of whoever clears up
+    assert list(found.files) == ["docs/a.md", f"{deep}/last.md", "docs/e.md"]
+    assert found.failed == []
+
+
 def test_the_store_inside_of_the_corpus_is_left_out(ingest, docs):
     report = ingest("docs", store="docs/store")
     assert len(report.added) == 3
@@ -255,7 +270,7 @@ def test_too_long_chunks_are_refused_before_any_write(ingest, docs):
 
 @pytest.mark.parametrize("name", ["../up", "a b c", "-ab", "émile"])
 def test_a_name_that_no_collection_can_have(name, ingest, docs):
-    with pytest.raises(SettingsError, match="cannot name a collection"):
+    with pytest.raises(SettingsError, match=r"cannot name a collection.* at least 3 letters"):
         ingest("docs", collection=name)
     assert not FOLDER.exists()
 

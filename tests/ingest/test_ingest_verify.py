@@ -12,7 +12,7 @@ from holdings import FOLDER, exact
 
 from phi3kit import settings
 from phi3kit.errors import StoreError
-from phi3kit.ingest import lock, verify
+from phi3kit.ingest import lock, mend, verify
 from phi3kit.ingest.damaged import is_damaged
 from phi3kit.ingest.health import check_index
 from phi3kit.ingest.manifest import Manifest
@@ -238,6 +238,26 @@ def test_a_rebuild_does_not_need_the_old_index(ingest, filled):
         ingest("docs", chunk_tokens=32, rebuild=True, preview=True)
     ingest("docs", chunk_tokens=32, rebuild=True)
     assert exact() == before
+
+
+def test_files_of_the_working_folder_are_not_what_reads_the_index(ingest, docs, project):
+    ingest("docs")
+    for name in ("random", "queue", "chromadb"):
+        (project / f"{name}.py").write_text("raise SystemExit(3)\n")
+    assert mend.readable(FOLDER, "documents")
+
+
+@pytest.mark.parametrize(("code", "sound"), [
+    ("import chromadb_of_nobody", None), ("import os; os.kill(os.getpid(), 9)", None),
+    ("raise SystemExit(2)", None), ("import os; os.kill(os.getpid(), 11)", False),
+    ("raise SystemExit(3)", False)])
+def test_an_index_is_damaged_only_if_it_was_read_and_could_not(code, sound, project, monkeypatch):
+    monkeypatch.setattr(mend, "_PROBE", code)
+    if sound is None:
+        with pytest.raises(StoreError, match="the index was left as it is"):
+            mend.readable(FOLDER, "documents")
+    else:
+        assert mend.readable(FOLDER, "documents") is sound
 
 
 def test_a_disk_with_little_room_is_left_alone(ingest, docs, monkeypatch):

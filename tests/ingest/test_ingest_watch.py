@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from holdings import FOLDER, places
 
+from phi3kit.errors import Phi3kitError
 from phi3kit.ingest import lock
+from phi3kit.ingest.watch import _ticks
 
 WATCHING = """
 import sys
@@ -123,3 +125,42 @@ def test_a_mistake_at_the_start_ends_it(docs, watch):
     running = watch("docs", "--chunk-tokens", "255")
     assert running.process.wait(60) == 2
     assert "chunks of 255 tokens" in running.note("phi3kit:")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the library that watches: (recursive, folders), each time."""
+    calls = []
+
+    def changes(*folders, recursive, ignore_permission_denied, **_):
+        assert ignore_permission_denied
+        calls.append((recursive, folders))
+        while True:
+            yield set()
+
+    monkeypatch.setattr("watchfiles.watch", changes)
+    return calls
+
+
+def test_only_folders_that_are_named_are_watched_with_all_below_them(docs, asked):
+    names = [str(docs / "sub"), str(docs / "gates.txt"), str(docs.parent / "absent" / "deep")]
+    ticks = _ticks(names, FOLDER)
+    assert next(ticks) is False
+    assert sorted(asked) == [(False, (docs.parent, docs)), (True, (docs / "sub",))]
+    (docs.parent / "absent" / "deep").mkdir(parents=True)
+    assert [next(ticks), next(ticks)] == [True, False]
+    assert sorted(asked[2:]) == [(False, (docs,)),
+                                 (True, (docs.parent / "absent" / "deep", docs / "sub"))]
+    assert next(_ticks(["/absent/deep"], FOLDER)) is False
+    assert asked[-1] == (False, (Path("/"),))
+
+
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached."), RuntimeError("no")])
+def test_what_cannot_be_watched_is_told_in_one_line(error, docs, monkeypatch):
+    def changes(*_, **__):
+        raise error
+        yield
+
+    monkeypatch.setattr("watchfiles.watch", changes)
+    with pytest.raises(Phi3kitError, match=r"docs: cannot be watched \(.*fewer folders"):
+        next(_ticks(["docs"], FOLDER))

@@ -29,6 +29,16 @@ PASSAGES = (
     ("Bananas are blue [12].", "Bananas are blue.", (12,)),
     ("The [seal] is [K-200] [2]", "The [seal] is [K-200] [2]", ()),
     ("It is `rows[7]` [2].", "It is `rows[7]` [2].", ()),
+    ("A ` is a tick [9].\nBananas `x[9]` [1].", "A ` is a tick.\nBananas `x[9]` [1].", (9,)),
+    ("Nonsense `x [9]\nBananas [8]` [1]", "Nonsense `x\nBananas` [1]", (9, 8)),
+    ("``a`[9]`` ```b[9]``` c``[8]", "``a`[9]`` ```b[9]``` c``", (8,)),
+    ("So:\n```py\nx[9] = '`'\n```\nBananas [9]", "So:\n```py\nx[9] = '`'\n```\nBananas", (9,)),
+    (f"` {'x' * 300}[9]`", f"` {'x' * 300} `", (9,)),
+    ("`a`[9]`b`, `c` [9].", "`a` `b`, `c`.", (9, 9)),
+    ("Nonsense [1-3].", "Nonsense [1, 2, 3].", ()),
+    ("Nonsense [1\u20132], [2 - 4; 1]", "Nonsense [1, 2], [2, 3, 1]", (4,)),
+    ("Nonsense [3-999999999999]", "Nonsense [3]", (999999999999,)),
+    ("[-1] and [1-] and [-]", "[-1] and [1-] and [-]", ()),
     ("Ilse Brandt. [3] Bananas", "Ilse Brandt. [3] Bananas", ()),
     ("Viton [2], [9]. Bananas, [8] blue,", "Viton [2]. Bananas blue,", (9, 8)),
     ("[ , ] yes", "[ , ] yes", ()),
@@ -84,7 +94,8 @@ def test_a_citation_by_the_model_is_not_reported_as_ours():
 
 
 ANSWERS = st.lists(st.sampled_from([
-    "[", "]", "[1]", "[7]", "[1,9]", ", ", ",", "[0] ", " [2", ", 3]", ". ", ".", "\n", " ", "`",
+    "[", "]", "[1]", "[7]", "[1,9]", "[1-3]", "[2 \u2013 8]", "``", "\n```",
+    "```py\n", ", ", ",", "[0] ", " [2", ", 3]", ". ", ".", "\n", " ", "`",
     "No. 4", "K-200", "Ilse Brandt", "Bananas", "12.5", "!", "\"", "e.g. so", "1. ",
     "I do not know", "ß", "\t",
 ]) | st.text(max_size=4), max_size=25).map("".join)
@@ -125,6 +136,14 @@ def test_a_wrong_citation_never_reaches_the_screen():
 def test_a_bracket_that_never_closes_does_not_hold_the_answer_back():
     checker = Checker(PASSAGES)
     assert checker.feed("see [" + "1" * 80).startswith("see [111")
+
+
+def test_a_backtick_that_never_closes_does_not_hold_the_answer_back():
+    checker = Checker(PASSAGES)
+    assert checker.feed("see ` and more\nof it").startswith("see ` and more")
+    checker = Checker(PASSAGES)
+    assert checker.feed("see `" + "x" * 250).startswith("see `x")
+    assert Checker(PASSAGES).feed("see\n```\nx = 1").endswith("```\nx = 1")
 
 
 def test_words_without_blanks_between_them_and_spelt_otherwise_are_found() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,12 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import StoreError
+from phi3kit.ingest.manifest import Manifest
+from phi3kit.ingest.rows import Place, Row
+from phi3kit.ingest.store import Store, create_store, open_store
+from phi3kit.ingest.swap import publish, stage
+from phi3kit.rag.filters import read_filters
+from phi3kit.rag.lexical import build_index
 from phi3kit.rag.retrieve import Retriever, _embedder_name, open_retriever
 from phi3kit.records import Passage
 
@@ -57,6 +64,80 @@ def test_equal_texts_count_once_and_do_not_cost_a_place():
                    passage("c", 0.7)])
     assert [p.id for p in retrieve(index, ["?"], 2, 0.0)[0]] == ["a", "c"]
     assert index.asked[0] > 2
+
+
+@pytest.mark.parametrize("mode", ["dense", "lexical", "hybrid"])
+@pytest.mark.parametrize("filters", [None, read_filters(["source=a.md"])])
+def test_text_that_is_repeated_under_other_headings_crowds_nothing_out(mode, filters, project):
+    texts = [f"{'grease ' * 9}{n if n > 12 else 'same'}" for n in range(1, 31)]
+    rows = [Row(f"id{n:02}", f"heading {n}", text, (
+        Place("a.md", n, n + 1, None, "", "f" * 64, 30, 0),)) for n, text in enumerate(texts)]
+    store = create_store(project / "store", "documents", Manifest("m", "sha256:m", 2, 200, 1))
+    angles = np.linspace(0, 0.3, 30, dtype=np.float32)
+    store.add(rows, np.stack([np.cos(angles), np.sin(angles)], axis=1))
+
+    lexical = None if mode == "dense" else build_index(store.passages())
+    retriever = Retriever(store, Same(), lexical=lexical, mode=mode, filters=filters)
+    one, two = retriever.rank(["grease", "grease"], 5, -1.0)
+    assert one == two and len({p.text for p in one}) == 5
+    assert one[0].text.endswith("same")
+    assert len(retriever.rank(["grease"], 40, -1.0)[0]) == 19
+    # Nothing below the threshold is looked for.
+    assert len(retriever.rank(["grease"], 5, 1.0)[0]) == (1 if mode == "dense" else 5)
+
+
+def filled(store: Store, *numbers: int) -> None:
+    store.add([Row(f"id{n}", "", f"text {n}", (Place("a.md", n, n + 1, None, "", "f" * 64, 9, 0),))
+               for n in numbers], np.array([[1, n] for n in numbers], dtype=np.float32))
+    store.close()
+
+
+class Same:
+    """An embedder with one vector."""
+
+    def encode(self, texts: list[str]) -> np.ndarray:
+        return np.array([[1, 0]] * len(texts), dtype=np.float32)
+
+
+@pytest.mark.parametrize("mode", ["dense", "hybrid"])
+@pytest.mark.parametrize("filters", [None, read_filters(["source=a.md"])])
+def test_a_collection_that_is_replaced_or_shrinks_while_it_is_open_answers_on(
+        mode, filters, project):
+    site, manifest = project / "store", Manifest("m", "sha256:m", 2, 200, 1)
+    filled(create_store(site, "documents", manifest), 1, 2)
+    store = open_store(site, "documents")
+    lexical = None if mode == "dense" else build_index(store.passages())
+    retriever = Retriever(store, Same(), lexical=lexical, mode=mode, filters=filters)
+
+    def found():
+        return {p.id for p in retriever.rank(["text"], 5, -1.0)[0]}
+
+    assert found() == {"id1", "id2"}
+    filled(stage(site, "documents", manifest), 2, 3, 4)
+    publish(site, "documents")
+    assert found() == {"id2", "id3", "id4"}
+    open_store(site, "documents").delete(["id2", "id3"])
+    assert found() == {"id4"}
+    assert store.count() == 1 and [p.id for p in store.passages()] == ["id4"]
+    filled(stage(site, "documents", replace(manifest, fingerprint="sha256:other")), 4)
+    publish(site, "documents")
+    with pytest.raises(StoreError, match=r"another embedder meanwhile\. Run the same again"):
+        found()
+
+
+def test_a_collection_that_is_removed_while_it_is_open_is_told_without_a_rebuild(project):
+    filled(create_store(project / "store", "documents", Manifest("m", "sha256:m", 2, 200, 1)), 1)
+    store = open_store(project / "store", "documents")
+    store._client.delete_collection("documents")
+    with pytest.raises(StoreError, match=r"removed meanwhile\. Run the same again"):
+        store.query(Same().encode(["?"]), 1)
+
+
+def test_the_ordinary_question_is_asked_once():
+    index = Index([passage(str(n), 0.9 - n / 100) for n in range(9)])
+    assert len(retrieve(index, ["?"], 5, 0.0)[0]) == 5
+    assert len(retrieve(index, ["?"], 5, 0.88)[0]) == 3
+    assert index.asked == [9, 9]
 
 
 def test_equal_scores_are_ordered_by_place():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from phi3kit import progress
+from phi3kit.cli.choices import as_text
 from phi3kit.errors import Phi3kitError
 from phi3kit.records import Answer, Message
 
@@ -34,7 +35,7 @@ def chat(assistant: Assistant, *, closed_book: bool) -> None:
     read = _reader()
     progress.note("ask; /help tells more, Ctrl-D ends")
     while (line := read()) is not None:
-        said = line.strip()
+        said = as_text(line.strip())
         # "/etc/hosts?" and "/sources of error" are questions.
         command = said.casefold() if _COMMAND.fullmatch(said) else ""
         if command in ("/quit", "/exit"):
@@ -62,6 +63,7 @@ def chat(assistant: Assistant, *, closed_book: bool) -> None:
 
 def _answer(assistant: Assistant, question: str, history: list[Message]) -> Answer | None:
     """Stream one answer and keep the turn; None when it was stopped or failed."""
+    from phi3kit.rag.citations import check
     from phi3kit.report import terminal_answer
 
     pieces = assistant.stream(question, tuple(history))
@@ -78,8 +80,9 @@ def _answer(assistant: Assistant, question: str, history: list[Message]) -> Answ
         return None
     answer = assistant.last
     assert answer is not None
+    # Without citations: passages are numbered anew in each turn.
     history += [{"role": "user", "content": question},
-                {"role": "assistant", "content": answer.text}]
+                {"role": "assistant", "content": check(answer.text, ()).text}]
     return answer
 
 

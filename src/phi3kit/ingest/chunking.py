@@ -80,6 +80,8 @@ class Chunker:
                 for (start, end, page), path, following
                 in zip(spans, paths, [*paths[1:], ()], strict=False)
                 if not outline.repeats(start, end, following)]
+        # Headings without words, such as a picture alone: without a chunk it would be new each run.
+        kept = kept or list(zip(spans, paths, strict=True))
         texts = [document.text[start:end] for (start, end, _), _ in kept]
         tables = Tables(document.text if document.markdown else "")
         names = [tables.names_at(start) for (start, _, _), _ in kept]

@@ -73,27 +73,41 @@ def joined(pieces: list[tuple[str, int | None]], *,
 
 
 def stacked(documents: list[tuple[Document, int | None]], *, above: tuple[Heading, ...] = (),
-            apart: bool = True, problems: tuple[Failure, ...] = ()) -> Document:
+            apart: bool = True, anew: int | None = None,
+            problems: tuple[Failure, ...] = ()) -> Document:
     """One Markdown document of (document, page), with an empty line between them.
 
     Args:
         above: headings of the whole, at its start.
         apart: whether each is a part of its own.
+        anew: level, from which on the headings of one document do not stand above the next
+            ones; None: they do, until another heading ends them.
     """
     texts: list[str] = []
     parts: list[Part] = []
     headings, at = list(above), 0
+    is_under = False  # of a heading that an earlier document left
     for document, page in documents:
         if not document.text:
             continue
         end = at + len(document.text)
         texts.append(document.text)
         parts.append(Part(at, end, page))
+        if anew is not None:
+            if is_under and not _begins(document, anew):
+                headings.append(Heading(at, at, anew, ""))
+            is_under = any(h.level >= anew for h in document.headings)
         headings.extend(replace(h, start=h.start + at, end=h.end + at) for h in document.headings)
         at = end + 2
     text = "\n\n".join(texts)
     return Document(text, tuple(parts) if apart else (Part(0, len(text)),), tuple(headings),
                     markdown=True, problems=problems)
+
+
+def _begins(document: Document, level: int) -> bool:
+    """Whether its first characters are a heading that ends those of `level` before it."""
+    first = next(iter(document.headings), None)
+    return first is not None and first.start == 0 and first.level <= level
 
 
 def bounded(document: Document, longest: int) -> Document:

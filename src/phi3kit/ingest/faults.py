@@ -17,6 +17,18 @@ _ROOM = 16 * 2**20
 _TIMES = 4
 # What a server says of a tenant or a database that it does not have.
 _UNKNOWN = re.compile(r"(?:Tenant|Database) \[[^]]*\] not found")
+# What Chroma says when others replaced the collection, or took away chunks that were asked for.
+_REPLACED = re.compile(r"Collection \[[^]]*\] does not exist")
+_VANISHED = "Error finding id"
+
+
+class ReplacedError(StoreError):
+    """The collection that was opened is there no more; there may be another one of its name."""
+
+
+class VanishedError(StoreError):
+    """Chunks that were asked for by ID are there no more."""
+
 
 
 def require_room(folder: Path, size: int = 0) -> None:
@@ -58,6 +70,13 @@ def explained(where: str) -> Iterator[None]:
             raise StoreError(f"the Chroma server does not know it ({first})", where=where,
                              mend="Correct tenant and database in ingest.store, or make them "
                                   "on the server") from error
+        if _REPLACED.search(first):
+            raise ReplacedError("the collection was replaced or removed meanwhile", where=where,
+                                mend="Run the same again") from error
+        if _VANISHED in first:
+            raise VanishedError("chunks were removed meanwhile", where=where,
+                                mend="Run the same again; if it stays so, phi3kit doctor looks at "
+                                     "the index") from error
         raise StoreError(f"Chroma cannot do it ({first})", where=where,
                          mend="If the store is damaged, run phi3kit ingest --rebuild, which "
                               "puts it aside") from error

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from phi3kit.errors import StoreError
 from phi3kit.ingest.client import connect, current, where_of
 from phi3kit.ingest.embed import Embedder
 from phi3kit.ingest.faults import explained
@@ -28,19 +29,48 @@ from phi3kit.progress import bar, note
 _CHARACTERS_PER_TOKEN = 4
 _PAGE = 1000  # vectors per read
 
+# How the process that reads an index on trial ends: Python's own failures end with 1.
+_UNREADABLE, _KILLED, _WINDOWS_CRASH = 3, 9, 0xC0000000
+_PROBE = f"""\
+import sys
+from pathlib import Path
+from phi3kit.errors import StoreError
+from phi3kit.ingest.mend import read_all
+try:
+    read_all(Path(sys.argv[1]), sys.argv[2])
+except StoreError:
+    sys.exit({_UNREADABLE})
+"""
+
 
 def readable(site: Site, collection: str) -> bool:
     """Whether every vector of the collection can be read; a server's files are its own affair.
 
     Tried in a process of its own: some files that were cut off end the process that reads them.
+
+    Raises:
+        StoreError: that process ended for another reason, so nothing is known of the index.
     """
     if not isinstance(site, Path):
         return True
-    probe = ("import sys; from pathlib import Path; from phi3kit.ingest.mend import read_all; "
-             "read_all(Path(sys.argv[1]), sys.argv[2])")
-    done = subprocess.run([sys.executable, "-c", probe, str(site), collection],
+    # With -P: a random.py of the working folder is not Python's.
+    done = subprocess.run([sys.executable, "-P", "-c", _PROBE, str(site), collection],
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    return done.returncode == 0
+    if done.returncode == 0:
+        return True
+    # The kernel kills with SIGKILL when memory runs out; no file makes a process end so.
+    crashed = ((done.returncode < 0 and done.returncode != -_KILLED)
+               or done.returncode >= _WINDOWS_CRASH)
+    if crashed or done.returncode == _UNREADABLE:
+        return False
+    if done.returncode == -_KILLED:
+        why = "it was killed, as when memory runs out"
+    else:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        why = said[-1][:200] if said else f"it ended with {done.returncode}"
+    raise StoreError(f"the process that looks at the index failed ({why})",
+                     where=where_of(site, collection),
+                     mend="Mend that and run the same again; the index was left as it is")
 
 
 def read_all(folder: Path, collection: str) -> None:

@@ -138,8 +138,8 @@ def _given(wanted: IngestSettings, paths: Sequence[str]) -> tuple[str, ...]:
     if not _NAME.fullmatch(wanted.collection):
         raise SettingsError(f"'{wanted.collection}' cannot name a collection",
                             where="ingest.collection",
-                            mend="Use letters, digits, '.', '_' and '-', the first and the last "
-                                 "a letter or digit")
+                            mend="Use at least 3 letters, digits, '.', '_' and '-', the first "
+                                 "and the last a letter or digit")
     return given
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
 from phi3kit.ingest import lease
 from phi3kit.ingest.client import connect, current, is_there, where_of
-from phi3kit.ingest.faults import explained, require_room
+from phi3kit.ingest.faults import ReplacedError, VanishedError, explained, require_room
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.rows import Place, Row, passage_of, places_of
 from phi3kit.ingest.site import Site
@@ -32,15 +33,21 @@ _VECTORS = 256  # the same where vectors are read too
 class Store:
     """A collection that is open.
 
+    Args:
+        name: of the collection, to open the one that takes its place while this one is read;
+            None: only this one will do.
+
     Attributes:
         manifest: what the collection was built with.
     """
 
-    def __init__(self, client: Any, collection: Any, site: Site, where: str) -> None:
+    def __init__(self, client: Any, collection: Any, site: Site, where: str,
+                 name: str | None = None) -> None:
         self._client = client
         self._site = site
         self._collection = collection
         self._where = where
+        self._name = name
         self.manifest: Manifest = manifest_from(
             (collection.metadata or {}).get(KEY, ""), where)
 
@@ -50,8 +57,7 @@ class Store:
 
     def count(self) -> int:
         """Number of chunks."""
-        with explained(self._where):
-            return int(self._collection.count())
+        return int(self._read(lambda collection: collection.count()))
 
     @property
     def neighbors(self) -> int:
@@ -67,14 +73,16 @@ class Store:
             vectors: float32 [n, dimension].
             k: at most this many; fewer when the collection is smaller.
             only: IDs of the passages to choose from, at least one; None: all.
+
+        Raises:
+            VanishedError: some of `only` are not there any more.
         """
         if not len(vectors):
             return []
-        with explained(self._where):
-            found = self._collection.query(
-                query_embeddings=vectors, n_results=max(1, k),
-                ids=None if only is None else list(only),
-                include=["documents", "metadatas", "distances"])
+        found = self._read(lambda collection: collection.query(
+            query_embeddings=vectors, n_results=max(1, k),
+            ids=None if only is None else list(only),
+            include=["documents", "metadatas", "distances"]), only)
         return [
             [passage_of(id_, text, meta, _similarity(distance))
              for id_, text, meta, distance in zip(*row, strict=True)]
@@ -92,9 +100,8 @@ class Store:
         """Passages by ID, each with its vector, float32 [dimension]; unknown IDs are absent."""
         held: dict[str, tuple[Passage, np.ndarray]] = {}
         for at in range(0, len(ids), _PAGE):
-            with explained(self._where):
-                page = self._collection.get(ids=list(ids[at:at + _PAGE]), include=[
-                    "documents", "metadatas", "embeddings"])
+            page = self._read(operator.methodcaller("get", ids=list(ids[at:at + _PAGE]), include=[
+                "documents", "metadatas", "embeddings"]))
             for id_, text, meta, vector in zip(page["ids"], page["documents"], page["metadatas"],
                                                page["embeddings"], strict=True):
                 held[id_] = passage_of(id_, text, meta, None), vector
@@ -208,10 +215,9 @@ class Store:
     def nearest_ids(self, vectors: np.ndarray, k: int,
                     only: Sequence[str] | None = None) -> list[list[tuple[str, float]]]:
         """IDs and cosine distances of the `k` nearest of each vector, the nearest first."""
-        with explained(self._where):
-            found = self._collection.query(
-                query_embeddings=vectors, n_results=k, ids=None if only is None else list(only),
-                include=["distances"])
+        found = self._read(lambda collection: collection.query(
+            query_embeddings=vectors, n_results=k, ids=None if only is None else list(only),
+            include=["distances"]), only)
         return [list(zip(ids, distances, strict=True)) for ids, distances
                 in zip(found["ids"], found["distances"], strict=True)]
 
@@ -252,13 +258,45 @@ class Store:
         for at in range(0, total, size):
             yield slice(at, at + size)
 
+    def _read(self, ask: Callable[[Any], Any], only: Sequence[str] | None = None) -> Any:
+        """What `ask` tells of the collection, or of the one that took its place.
+
+        Raises:
+            VanishedError: it was replaced, and `only` are IDs of the former one.
+        """
+        try:
+            with explained(self._where):
+                return ask(self._collection)
+        except ReplacedError:
+            found = (None if self._name is None else
+                     current(self._client, self._name, self._where))
+            if found is None or found.id == self._collection.id:
+                raise
+        manifest = manifest_from((found.metadata or {}).get(KEY, ""), self._where)
+        if (manifest.fingerprint, manifest.precision) != (self.manifest.fingerprint,
+                                                          self.manifest.precision):
+            raise StoreError("the collection was built anew with another embedder meanwhile",
+                             where=self._where, mend="Run the same again")
+        self._collection, self.manifest = found, manifest
+        self.__dict__.pop("fingerprint", None)
+        if only is not None:
+            raise VanishedError("the collection was built anew meanwhile", where=self._where,
+                                mend="Run the same again")
+        with explained(self._where):
+            return ask(self._collection)
+
     def _pages(self, include: list[str],
                where: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        def ask(collection: Any) -> Any:
+            return collection.get(include=include, where=where, limit=_PAGE, offset=offset)
+
         offset = 0
         while True:
-            with explained(self._where):
-                page = self._collection.get(include=include, where=where, limit=_PAGE,
-                                            offset=offset)
+            if not offset:
+                page = self._read(ask)
+            else:  # of the same collection as the first page, or not at all
+                with explained(self._where):
+                    page = ask(self._collection)
             if page["ids"]:
                 yield page
             if len(page["ids"]) < _PAGE:
@@ -288,7 +326,7 @@ def open_store(site: Site, collection: str) -> Store:
         have = f"; there is {', '.join(names[:5])}" if names else ""
         raise StoreError(f"there is no such collection{have}", where=where,
                          mend="Run phi3kit ingest on your documents")
-    return Store(client, found, site, where)
+    return Store(client, found, site, where, collection)
 
 
 def create_store(site: Site, collection: str, manifest: Manifest, *,

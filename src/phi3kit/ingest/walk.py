@@ -7,7 +7,7 @@ import os
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,26 +101,41 @@ def walk(paths: Sequence[str], store: Path) -> Found:
 
 
 def _walk_folder(folder: Path, root: Path, store: Path, found: Found) -> None:
-    try:
-        with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
-    except OSError as error:
-        found.fail(source_of(folder), _why(error))
-        return
-    within = _within(source_of(folder))
-    for entry in entries:
+    """A folder's files and those of the folders in it, which nest deeper than calls may."""
+    entries, within = _listed(folder, found), _within(source_of(folder))
+    above: list[tuple[Path, str, Iterator[os.DirEntry[str]]]] = []
+    while True:
+        entry = next(entries, None)
+        if entry is None:
+            if not above:
+                return
+            folder, within, entries = above.pop()
+            continue
         if entry.name.startswith("."):
             continue
         path = folder / entry.name
         if entry.is_symlink() and not _follow(path, root, found):
             continue
         if entry.is_dir(follow_symlinks=False):
-            if path.resolve() != store:
-                _walk_folder(path, root, store, found)
+            # No link, so its last name is the store's if it is the store: to resolve it takes long.
+            if path.name.casefold() != store.name.casefold() or path.resolve() != store:
+                above.append((folder, within, entries))
+                folder, entries = path, _listed(path, found)
+                within = _within(source_of(folder))
         elif supported(path):
             _take(path, within + entry.name, found)
         else:
             found.skipped[_shown(path.suffix.lower() or path.name)] += 1
+
+
+def _listed(folder: Path, found: Found) -> Iterator[os.DirEntry[str]]:
+    """What a folder holds, by name."""
+    try:
+        with os.scandir(folder) as listing:
+            return iter(sorted(listing, key=lambda entry: entry.name))
+    except OSError as error:
+        found.fail(source_of(folder), _why(error))
+        return iter(())
 
 
 def _follow(link: Path, root: Path, found: Found) -> bool:

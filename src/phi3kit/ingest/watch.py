@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from phi3kit.errors import Phi3kitError
+from phi3kit.errors import Phi3kitError, first_line
 from phi3kit.ingest.reconcile import embedder_of, ingest
 from phi3kit.ingest.site import local_folder, site_of
 from phi3kit.progress import note
@@ -27,8 +29,8 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
         rebuild: whether the first one is a rebuild.
 
     Raises:
-        Phi3kitError: the first reconcile cannot be done. Later ones that fail are told on
-            stderr and tried again.
+        Phi3kitError: the first reconcile cannot be done, or the paths cannot be watched. Later
+            ones that fail are told on stderr and tried again.
     """
     embedder = embedder_of(settings)
     tell = Tell(settings, on_report)
@@ -81,7 +83,7 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
     named = [Path(name).expanduser().absolute() for name in paths]
     skipped = store.absolute()
 
-    def matters(_: object, name: str) -> bool:
+    def matters(name: str) -> bool:
         path = Path(name)
         return not path.is_relative_to(skipped) and any(
             path.is_relative_to(root) and not any(
@@ -92,19 +94,39 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
     while True:
         # A folder that is removed is no longer watched, even when it comes back.
         watched = _watched(named)
-        for found in changes(*watched, watch_filter=matters, step=_QUIET, debounce=_LONGEST,
-                             rust_timeout=_TICK, yield_on_timeout=True,
-                             recursive=any(path.is_dir() for path in named)):
-            yield bool(found) or again
-            again = _watched(named) != watched  # and then, what changed in between counts too
-            if again:
-                break
+        # One watcher looks below its folders, the other not; each keeps what it saw meanwhile.
+        kinds = [(folders, deep) for folders, deep in zip(watched, (True, False), strict=True)
+                 if folders]
+        # What is left out here still ends a wait: else a busy folder would hold up the others.
+        watchers = [changes(*folders, watch_filter=None, step=_QUIET, debounce=_LONGEST,
+                            rust_timeout=_TICK // len(kinds), yield_on_timeout=True,
+                            recursive=deep, ignore_permission_denied=True)
+                    for folders, deep in kinds]
+        try:
+            for found in zip(*watchers, strict=True):
+                yield again or any(matters(name) for each in found for _, name in each)
+                again = _watched(named) != watched  # and then, what changed in between counts too
+                if again:
+                    break
+        except FileNotFoundError:  # it was there a moment ago
+            again = True
+            time.sleep(_TICK / 1000)
+        except (OSError, RuntimeError) as error:
+            raise Phi3kitError(
+                f"cannot be watched ({first_line(error)})", where=", ".join(paths),
+                mend="Give fewer folders, or raise the system's limit (on Linux "
+                     "fs.inotify.max_user_watches and max_user_instances)") from error
 
 
-def _watched(named: Sequence[Path]) -> list[Path]:
-    """The folders; for files, and what is not there, the nearest folder above.
+def _watched(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Folders to watch with all that is below them, and folders to watch by themselves.
 
-    Not the file itself: editors put a new one in its place.
+    The latter are those that named files lie in (not the file itself: editors put a new one in
+    its place), and the nearest ones above what is not there.
     """
-    return sorted({next(place for place in (path, *path.parents) if place.is_dir())
-                   for path in named})
+    # Where it may not be looked at, Path.is_dir would raise.
+    isdir = os.path.isdir
+    deep = {path for path in named if isdir(path)}
+    alone = {next(place for place in path.parents if isdir(place)) for path in named
+             if path not in deep}
+    return sorted(deep), sorted(alone - deep)

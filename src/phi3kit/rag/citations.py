@@ -10,13 +10,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from phi3kit.rag.code_spans import judge
 from phi3kit.rag.evidence import best_passage
 from phi3kit.rag.prompt import is_abstention
 from phi3kit.records import Citation, Passage
 
-# [1], [ 2 ], [1, 3]. The bound keeps a stream from waiting for a bracket that never closes.
-_MARKER = re.compile(r"\[[\s0-9,;]{1,60}\]")
-_MARKER_BEGUN = re.compile(r"\[[\s0-9,;]{0,60}\Z")
+# [1], [ 2 ], [1, 3], [1-3]; with any of the dashes that stand between numbers. The bound keeps
+# a stream from waiting for a bracket that never closes.
+_DASH = r"[-\u2010-\u2014\u2212]"
+_MARKER = re.compile(rf"\[(?:[\s0-9,;]|(?<=[\s0-9]){_DASH}(?=[\s0-9])){{1,60}}\]")
+_MARKER_BEGUN = re.compile(rf"\[(?:[\s0-9,;]|{_DASH}){{0,60}}\Z")
+_NUMBERS = re.compile(rf"([0-9]+)(?:\s*{_DASH}\s*([0-9]+))?")
+_RANGE = 100  # numbers of a range; of a longer one its ends are looked at
 _ENDS = ".!?"
 _CLOSERS = "\"'”’)"
 
@@ -58,15 +63,16 @@ class Checker:
     """`check` for a text that comes in pieces: the output does not depend on the cuts.
 
     Held back: what may become a citation, the comma or space before it, and the stop that
-    ends a sentence, for a citation may have to go before it. Between backticks nothing is a
-    citation (`rows[0]`).
+    ends a sentence, for a citation may have to go before it. In code nothing is a citation
+    (`rows[0]`), so a backtick is held back until it is known whether it begins some.
     """
 
     def __init__(self, passages: Sequence[Passage], *, question: str = "") -> None:
         self._passages = tuple(passages)
         self._question = question
         self._raw = ""  # not yet read: what may become a citation, and what joins it (", ")
-        self._in_code = False
+        self._fence = 0  # backticks that began the block of code that is being written
+        self._line = ""  # that is being written, as it is shown
         self._sentence = ""  # of the sentence being written, without its citations
         self._stop = ""  # its end, held back: ".", ". ", "\n"
         self._cited = False
@@ -105,38 +111,59 @@ class Checker:
             space = raw[start:at]
             if at == len(raw):
                 if last and self._started:
-                    yield from map(self._write, space.rstrip())
+                    yield from self._written(space.rstrip(), is_code=bool(self._fence))
                 at = start
                 break
-            if raw[at] == "[" and not self._in_code:
+            if raw[at] == "[" and not self._fence:
                 marker = _MARKER.match(raw, at)
                 if marker and any(c in "0123456789" for c in marker.group()):
-                    yield self._mark(space, marker.group())
+                    following = raw[marker.end():marker.end() + 1]
+                    ticked = "`" in self._line
+                    if ticked and not following and not last:
+                        at = start
+                        break
+                    yield self._mark(space, marker.group(),
+                                     apart=ticked and ("\n" in space or following == "`"))
                     at = marker.end()
                     continue
                 if not last and _MARKER_BEGUN.match(raw, at):
                     at = start
                     break
+            end, is_code, fence = at + 1, bool(self._fence), self._fence
+            if raw[at] == "`":
+                before = f"{self._line}{space if self._started else ''}".rpartition("\n")[2]
+                judged = judge(raw, at, fence=fence, begins_line=not before.strip(), last=last)
+                if judged is None:
+                    at = start
+                    break
+                end, is_code, fence = judged.end, judged.is_code, judged.fence
             if self._started:
-                yield from map(self._write, space)
+                yield from self._written(space, is_code=bool(self._fence))
             self._started = True
-            yield self._write(raw[at])
-            at += 1
+            yield from self._written(raw[at:end], is_code=is_code)
+            if self._fence and not fence:  # or a citation would follow on the line that ends it
+                self._begin_sentence()
+            self._fence, at = fence, end
         self._raw = "" if last else raw[at:]
 
-    def _mark(self, space: str, marker: str) -> str:
-        """A citation that the model wrote: its valid numbers, or nothing at all."""
+    def _mark(self, space: str, marker: str, *, apart: bool) -> str:
+        """A citation that the model wrote: its valid numbers, or nothing at all.
+
+        Args:
+            apart: whether what stands on both sides would become code, were nothing between.
+        """
         valid: list[int] = []
-        for number in map(int, re.findall("[0-9]+", marker)):
+        for number in _numbers(marker):
             if not 1 <= number <= len(self._passages):
                 self._removed.append(number)
             elif number not in valid:
                 valid.append(number)
                 self._by[number] = "model"
         if not valid:
-            return ""
+            return "".join(self._written(space or " ", is_code=False)) if apart else ""
         shown = f"{space if self._started else ''}[{', '.join(map(str, valid))}]"
         self._started = True
+        self._line = f"{self._line}{shown}".rpartition("\n")[2]
         if self._stop:  # "… seven days. [1]": it belongs to the sentence before it
             shown = self._stop + shown
             self._begin_sentence()
@@ -144,20 +171,22 @@ class Checker:
             self._cited = True
         return shown
 
-    def _write(self, char: str) -> str:
+    def _written(self, text: str, *, is_code: bool) -> Iterator[str]:
+        self._line = f"{self._line}{text}".rpartition("\n")[2]
+        return (self._write(char, is_code=is_code) for char in text)
+
+    def _write(self, char: str, *, is_code: bool) -> str:
         """One character of the text outside of citations; returns what it sets free."""
-        if char == "`":
-            self._in_code = not self._in_code
         if self._stop:
             if char.isspace() or (char in _ENDS + _CLOSERS and not self._stop[-1].isspace()):
                 self._stop += char
                 return ""
             if self._is_boundary(char):
-                return self._end_sentence() + self._write(char)
+                return self._end_sentence() + self._write(char, is_code=is_code)
             free, self._stop = self._stop, ""
             self._sentence += free
-            return free + self._write(char)
-        if not self._in_code and (char == "\n" or char in _ENDS):
+            return free + self._write(char, is_code=is_code)
+        if not is_code and (char == "\n" or char in _ENDS):
             self._stop = char
             return ""
         self._sentence += char
@@ -183,3 +212,10 @@ class Checker:
 
     def _begin_sentence(self) -> None:
         self._sentence, self._stop, self._cited = "", "", False
+
+
+def _numbers(marker: str) -> Iterator[int]:
+    """The numbers that a marker names, those of its ranges included."""
+    for first, last in _NUMBERS.findall(marker):
+        one, other = int(first), int(last or first)
+        yield from (range(one, other + 1) if 0 <= other - one < _RANGE else (one, other))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from phi3kit.errors import StoreError
 from phi3kit.progress import note
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 
 Mode = Literal["dense", "lexical", "hybrid"]
 
-# Asked for on top of `k`, so that dropping passages of equal text still leaves `k`.
+# Asked for on top of `k`, so that dropping passages of equal text seldom leaves fewer.
 _SPARE = 4
+# The passages of a question, and whether a deeper search could find more.
+_Search = tuple[tuple[Passage, ...], bool]
+_Found = TypeVar("_Found")
 # Passages that a cross-encoder orders. Each costs a pass through the model at every question;
 # past the first few dozen a ranking seldom holds what was asked for.
 RERANKED = 30
@@ -56,6 +59,7 @@ class Retriever:
         self._embedder = embedder
         self._lexical = lexical
         self._mode = mode
+        self._filters = filters
         self._places = _passing(store, filters)
         self._reranker = reranker
         self._how = (*(() if lexical is None else (mode,)), *(filters.texts if filters else ()),
@@ -111,29 +115,61 @@ class Retriever:
         return [max((p.score or 0.0 for p in found), default=-1.0) for found in near]
 
     def _nearest(self, vectors: np.ndarray, depth: int) -> list[list[Passage]]:
-        found = (self._store.query(vectors, depth) if self._places is None else
-                 self._store.query(vectors, depth, list(self._places)))
+        found = self._among(
+            lambda only: (self._store.query(vectors, depth) if only is None else
+                          self._store.query(vectors, depth, only)))
         return [sorted(map(self._placed, passages),
                        key=lambda p: (-(p.score or 0.0), p.source, p.start))
                 for passages in found]
 
     def _by_meaning(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        return [_once([p for p in near if (p.score or 0.0) >= min_similarity], k)
-                for near in self._nearest(vectors, k + _SPARE)]
+        def search(_: Sequence[str], vectors: np.ndarray, depth: int) -> list[_Search]:
+            found = []
+            for near in self._nearest(vectors, depth):
+                chosen = _once([p for p in near if (p.score or 0.0) >= min_similarity], k)
+                found.append((chosen, len(near) >= depth
+                              and (near[-1].score or 0.0) >= min_similarity))
+            return found
+
+        return self._deep_enough(search, questions, vectors, k, k + _SPARE)
 
     def _with_words(self, questions: Sequence[str], vectors: np.ndarray, k: int,
                     min_similarity: float) -> list[tuple[Passage, ...]]:
-        depth = max(FUSED, k + _SPARE)
-        near = self._store.nearest(
-            vectors, depth, None if self._places is None else list(self._places))
+        def search(questions: Sequence[str], vectors: np.ndarray, depth: int) -> list[_Search]:
+            return self._joined(questions, vectors, k, min_similarity, depth)
+
+        return self._deep_enough(search, questions, vectors, k, max(FUSED, k + _SPARE))
+
+    def _deep_enough(self, search: Callable[[Sequence[str], np.ndarray, int], list[_Search]],
+                     questions: Sequence[str], vectors: np.ndarray, k: int, depth: int,
+                     ) -> list[tuple[Passage, ...]]:
+        """What `search` finds; twice as deep again where equal texts left fewer than `k`."""
+        found = search(questions, vectors, depth)
+        chosen = [passages for passages, _ in found]
+        short = [at for at, (passages, more) in enumerate(found) if more and len(passages) < k]
+        if not short:
+            return chosen
+        size = self._store.count() if self._places is None else len(self._places)
+        while short and depth < size:
+            depth = min(2 * depth, size)
+            found = search([questions[at] for at in short], vectors[short], depth)
+            for at, (passages, _) in zip(short, found, strict=True):
+                chosen[at] = passages
+            short = [at for at, (passages, more) in zip(short, found, strict=True)
+                     if more and len(passages) < k]
+        return chosen
+
+    def _joined(self, questions: Sequence[str], vectors: np.ndarray, k: int,
+                min_similarity: float, depth: int) -> list[_Search]:
+        near = self._among(lambda only: self._store.nearest(vectors, depth, only))
         shared = self._sharing(questions, depth)
         far = [max(found.values(), default=-math.inf) < min_similarity for found in near]
         held: dict[str, tuple[Passage, np.ndarray]] = {}
         gone: set[str] = set()
+        fuse = self._mode == "hybrid"
         while True:  # what is read may show that more has to be, which is rare
-            ranked = [([], set()) if out else
-                      first(found, words, k, held, gone, fuse=self._mode == "hybrid")
+            ranked = [([], set()) if out else first(found, words, k, held, gone, fuse=fuse)
                       for found, words, out in zip(near, shared, far, strict=True)]
             needed = set[str]().union(*(more for _, more in ranked))
             if not needed:
@@ -142,9 +178,24 @@ class Retriever:
             gone |= needed.difference(read)
             held |= {id_: (self._placed(passage), vector)
                      for id_, (passage, vector) in read.items()}
-        return [tuple(replace(held[id_][0], score=found[id_] if id_ in found else
-                              _cosine(held[id_][1], question)) for id_ in ids)
-                for (ids, _), found, question in zip(ranked, near, vectors, strict=True)]
+        chosen = [tuple(replace(held[id_][0], score=found[id_] if id_ in found else
+                                _cosine(held[id_][1], question)) for id_ in ids)
+                  for (ids, _), found, question in zip(ranked, near, vectors, strict=True)]
+        full = [not out and (len(words) >= depth or (fuse and len(found) >= depth))
+                for found, words, out in zip(near, shared, far, strict=True)]
+        return list(zip(chosen, full, strict=True))
+
+    def _among(self, ask: Callable[[list[str] | None], _Found]) -> _Found:
+        """What `ask` finds among the passages that pass the filters."""
+        from phi3kit.ingest.faults import VanishedError
+
+        if self._places is None:
+            return ask(None)
+        try:
+            return ask(list(self._places))
+        except VanishedError:  # others wrote to the collection meanwhile
+            self._places = _passing(self._store, self._filters)
+            return ask(list(self._places or ()))
 
     def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
         """IDs of passages that share words with each question."""

@@ -44,8 +44,11 @@ def find_headings(text: str) -> tuple[Heading, ...]:
         if token.type != "heading_open" or token.level or token.map is None:
             continue
         inline = tokens[at + 1]
-        title = "".join(child.content or " " for child in inline.children or ()
+        children = inline.children or ()
+        title = "".join(child.content or " " for child in children
                         if child.type in ("text", "code_inline", "softbreak", "hardbreak"))
+        if not title.strip():  # pictures alone, which have their words
+            title = " ".join(child.content for child in children if child.type == "image")
         first, after = token.map
         end = starts[min(after, len(starts) - 1)]
         start = starts[first]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from phi3kit.errors import DataError
+from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, stacked
 from phi3kit.ingest.readers import mail
 from phi3kit.records import Failure
@@ -31,12 +31,17 @@ def read(data: bytes) -> Document:
     for number, (match, end) in enumerate(zip(begins, ends, strict=True), start=1):
         try:
             message = mail.read(_QUOTED.sub(rb"\1", data[match.end():end]))
-        except (DataError, RecursionError) as error:
-            problems.append(Failure(f"message {number}", str(error)))
+        except MemoryError:
+            raise
+        except Exception as error:
+            # Whatever the library raises on headers that no grammar knows, by type if not ours.
+            why = (str(error) if isinstance(error, DataError) else
+                   f"it cannot be read ({type(error).__name__}: {first_line(error)})")
+            problems.append(Failure(f"message {number}", why))
             continue
         messages.append((message, None))
         problems += [replace(found, where=f"message {number}, {found.where}")
                      for found in message.problems]
     if not messages:
         raise DataError(f"{problems[0].where}: {problems[0].why}")
-    return stacked(messages, problems=tuple(problems))
+    return stacked(messages, anew=1, problems=tuple(problems))

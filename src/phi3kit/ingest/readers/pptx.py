@@ -32,7 +32,7 @@ def read(data: bytes) -> Document:
     except Exception as error:
         # Whatever zip, XML and python-pptx raise on a file that is damaged or another format.
         raise DataError(f"damaged or no PowerPoint presentation ({first_line(error)})") from error
-    return stacked(slides)
+    return stacked(slides, anew=1)
 
 
 def _slide(slide: Any) -> Document:
