@@ -237,7 +237,6 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
         DataError: the dataset cannot be counted.
     """
     from phi3kit.finetune.ahead import plan_training
-    from phi3kit.plan.passes import with_uncounted
 
     _within("gpus", gpus, 1, 1024)
     _within("tokens_per_example", tokens_per_example, 1)
@@ -245,10 +244,9 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
                                ("price", price, 0)):
         if given is not None:
             _within(name, given, least)
-    return with_uncounted(plan_training(
-        settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus, examples=examples,
-        tokens_per_example=tokens_per_example, hours=settings.finetune.dataset is not None,
-        price=price), settings.finetune)
+    return plan_training(settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
+                         examples=examples, tokens_per_example=tokens_per_example,
+                         hours=settings.finetune.dataset is not None, price=price)
 
 
 def compare(settings: Settings, *, fresh: bool = False) -> Comparison:

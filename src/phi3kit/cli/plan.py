@@ -111,7 +111,6 @@ def plan(
     if price is not None and examples is None and resolved.values.finetune.dataset is None:
         raise typer.BadParameter("--price needs --dataset or --examples")
     from phi3kit.finetune.ahead import plan_training
-    from phi3kit.plan.passes import with_uncounted
     from phi3kit.plan.step import METHODS
 
     found = plan_training(
@@ -119,7 +118,6 @@ def plan(
         gpu_memory=gpu_memory, gpus=gpus, examples=examples,
         tokens_per_example=tokens_per_example, hours=dataset is not None, price=price,
         batch=batch)
-    found = with_uncounted(found, resolved.values.finetune)
     _tell(found, as_json_, markdown, one=method is not None)
     if found.nothing_fits:
         raise typer.Exit(3)

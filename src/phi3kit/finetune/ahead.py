@@ -13,7 +13,7 @@ from phi3kit.finetune.methods import computes_in
 from phi3kit.plan.cards import GB
 from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
 from phi3kit.plan.memory import plan_memory
-from phi3kit.plan.passes import Pass, choose_pass
+from phi3kit.plan.passes import Pass, choose_pass, with_uncounted
 from phi3kit.plan.shapes import Shape, shape_of
 from phi3kit.plan.step import METHODS, Method, Place
 from phi3kit.plan.time import plan_times
@@ -79,8 +79,9 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         shape, methods, size, own, gpus=cards, price=price, together=gpus,
         most_tokens={name: at_once.tokens for name, at_once in held.items()},
         in_float32=in_float32 if place == "cpu" else ())
-    return TrainingPlan(plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
-                        card=cards[0].name if gpu else "", price=price, gpus=gpus)
+    return with_uncounted(TrainingPlan(
+        plans=tuple(plans), times=tuple(times), dataset=size, memory_gb=memory,
+        card=cards[0].name if gpu else "", price=price, gpus=gpus), own)
 
 
 def _refuse_unnamed(place: Place, gpu: str | None, gpu_memory: float | None, gpus: int,

@@ -30,8 +30,8 @@ def keep_lean(device: str) -> None:
     Args:
         device: as `model.device` has it; nothing is changed for a GPU's training.
     """
-    on_card = device != "auto" or any(map(os.path.exists, _CARDS))
-    if device != "cpu" and on_card:
+    is_cpu = device == "cpu" or (device == "auto" and not any(map(os.path.exists, _CARDS)))
+    if not is_cpu:
         return
     os.environ.setdefault(_KERNELS, str(_KEPT))
     told = ("MALLOC_ARENA_MAX" in os.environ

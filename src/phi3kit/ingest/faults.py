@@ -30,7 +30,6 @@ class VanishedError(StoreError):
     """Chunks that were asked for by ID are there no more."""
 
 
-
 def require_room(folder: Path, size: int = 0) -> None:
     """Refuse a write that would fill the disk.
 
