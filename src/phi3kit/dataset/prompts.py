@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from phi3kit.dataset.examples import Example
 from phi3kit.progress import Advance
@@ -13,14 +13,21 @@ from phi3kit.rag import prompt
 from phi3kit.records import Message, Passage
 
 if TYPE_CHECKING:
-    from phi3kit.rag.retrieve import Retriever
     from phi3kit.settings import AskSettings
 
 _QUERIES = 64  # questions that are embedded at once
 
 
+class Retrieves(Protocol):
+    """What looks passages up: a `Retriever`, in this process or apart from it."""
+
+    def retrieve(self, questions: Sequence[str], k: int, min_similarity: float, /,
+                 ) -> list[tuple[Passage, ...]]:
+        """See `Retriever.retrieve`."""
+
+
 def chats(examples: Sequence[Example], ask: AskSettings, *, seed: int, share: float = 0.0,
-          retriever: Retriever | None = None, advance: Advance | None = None,
+          retriever: Retrieves | None = None, advance: Advance | None = None,
           ) -> list[list[Message]]:
     """The messages that each example is trained on, in order.
 

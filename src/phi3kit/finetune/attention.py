@@ -24,6 +24,9 @@ _NAME = "phi3kit_short_rows"
 # square of the length, a byte each per head.
 LONGEST = 1024
 _BLOCK = 128  # queries
+# Rows are filled up to a multiple of it: oneDNN makes kernels for each length that it meets, and
+# keeps their code for good, a fifth of a megabyte each.
+_STEP = 16
 
 
 @contextlib.contextmanager
@@ -110,6 +113,13 @@ def _mask(new: int, seen: int, groups: int, dtype: Any) -> Any:
     return full.triu(seen - new + 1).repeat(groups, 1).unsqueeze(0)
 
 
+def _filled(tensor: Any) -> Any:
+    """[rows, heads, length, size] with zeros up to a length that is a multiple of `_STEP`."""
+    import torch
+
+    return torch.nn.functional.pad(tensor, (0, 0, 0, -tensor.shape[2] % _STEP))
+
+
 def _blocks(length: int) -> list[tuple[int, int]]:
     return [(at, min(length, at + _BLOCK)) for at in range(0, length, _BLOCK)]
 
@@ -125,12 +135,17 @@ def _product() -> Any:
         The query heads that share a key head are stacked into one product. With G the
         gradient of O: dV = PᵀG, dP = G Vᵀ, dS from softmax, dQ = s dS K, dK = s dSᵀQ, which
         sums over the stack, and over the blocks in float32.
+
+        What fills a row up is zero and stands behind it: no token of the row looks at it, and
+        its gradients are zero.
         """
 
         @staticmethod
         def forward(ctx: Any, query: Any, key: Any, value: Any, scale: float) -> Any:
-            rows, heads, length, size = query.shape
+            rows, heads, own, size = query.shape
             shared = key.shape[1]
+            query, key, value = map(_filled, (query, key, value))
+            length = query.shape[2]
             k = key.reshape(rows * shared, length, size)
             v = value.reshape(rows * shared, length, value.shape[-1])
             out = query.new_empty(rows, heads, length, v.shape[-1])
@@ -145,19 +160,20 @@ def _product() -> Any:
                 kept += [q, weights]
             ctx.save_for_backward(k, v, *kept)
             ctx.scale = scale
-            ctx.shapes = query.shape, key.shape, value.shape
-            return out
+            ctx.shapes, ctx.own = (query.shape, key.shape, value.shape), own
+            return out[:, :, :own]
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
             k, v, *kept = ctx.saved_tensors
             of_query, of_key, of_value = ctx.shapes
-            to_query = grads[0].new_empty(of_query)
+            given = _filled(grads[0])
+            to_query = given.new_empty(of_query)
             to_key, to_value = (torch.zeros_like(t, dtype=torch.promote_types(
                 t.dtype, torch.float32)) for t in (k, v))
             for number, (at, end) in enumerate(_blocks(of_query[2])):
                 q, weights = kept[2 * number:2 * number + 2]
-                g = grads[0][:, :, at:end].reshape(*q.shape[:2], -1)
+                g = given[:, :, at:end].reshape(*q.shape[:2], -1)
                 to_weights = torch.bmm(g, v[:, :end].transpose(1, 2))
                 to_scores = torch.ops.aten._softmax_backward_data(
                     to_weights, weights, -1, weights.dtype)
@@ -165,7 +181,8 @@ def _product() -> Any:
                     *of_query[:2], end - at, -1)
                 to_key[:, :end] += torch.bmm(to_scores.transpose(1, 2), q)
                 to_value[:, :end] += torch.bmm(weights.transpose(1, 2), g)
-            return (to_query, to_key.mul_(ctx.scale).to(k.dtype).view(of_key),
-                    to_value.to(v.dtype).view(of_value), None)
+            found = (to_query, to_key.mul_(ctx.scale).to(k.dtype).view(of_key),
+                     to_value.to(v.dtype).view(of_value))
+            return (*(gradient[:, :, :ctx.own] for gradient in found), None)
 
     return CausalAttention

@@ -16,7 +16,6 @@ from phi3kit.dataset.digest import digest, digest_lines, refuse_findings, refuse
 from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, Examples, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
-from phi3kit.dataset.prompts import chats, with_passages
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
@@ -24,13 +23,13 @@ from phi3kit.finetune.lean import keep_lean
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
-from phi3kit.progress import bar, note
+from phi3kit.finetune.search import Search
+from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
 from phi3kit.settings import Resolved, Settings, flatten
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
-    from phi3kit.rag.retrieve import Retriever
 
 # Settings of `finetune` that do not change the result, but for rounding.
 _NOT_IDENTITY = ("dataset", "micro_batch_tokens", "packing", "checkpointing", "shard",
@@ -99,29 +98,28 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
                         where=failures[0].where if failures else str(path))
     if strict:
         refuse_left_out(failures)
-    retriever = _retriever(settings, kept)
-    inputs = _inputs(settings, data, kept, retriever)
-    if resume is not None:
-        resume = resume if resume.name else resume.resolve()  # ".": what is saved names the run
-        refuse_changed(resume, inputs)
-    root = Path(settings.runs)
-    folder = resume or runs.folder_of(root, "finetune", inputs)
+    with Search(settings, kept, team) as search, contextlib.ExitStack() as held:
+        inputs = _inputs(settings, data, kept, search)
+        if resume is not None:
+            resume = resume if resume.name else resume.resolve()  # ".": what is saved names the run
+            refuse_changed(resume, inputs)
+        root = Path(settings.runs)
+        folder = resume or runs.folder_of(root, "finetune", inputs)
 
-    def opened() -> runs.Run:
-        if resume is not None:  # that very folder, whatever it is called by now
-            return runs.Run(resume, runs.read_run(resume))
-        return runs.open_run(root, "finetune", inputs, fresh=fresh,
-                             settings=_sources(settings, resolved))
+        def opened() -> runs.Run:
+            if resume is not None:  # that very folder, whatever it is called by now
+                return runs.Run(resume, runs.read_run(resume))
+            return runs.open_run(root, "finetune", inputs, fresh=fresh,
+                                 settings=_sources(settings, resolved))
 
-    def finished() -> runs.Run | None:
-        """The run, if nothing is left to do in it."""
-        run = opened() if (folder / "run.json").is_file() else None
-        return run if run and run.complete and methods.is_saved(run.path) else None
+        def finished() -> runs.Run | None:
+            """The run, if nothing is left to do in it."""
+            run = opened() if (folder / "run.json").is_file() else None
+            return run if run and run.complete and methods.is_saved(run.path) else None
 
-    run = None if fresh else team.first(finished)
-    if run is not None:
-        return _reused(run, team, strict=strict)
-    with contextlib.ExitStack() as held:
+        run = None if fresh else team.first(finished)
+        if run is not None:
+            return _reused(run, team, strict=strict)
         # Before it is opened: what --fresh throws away may be what another process trains.
         team.first(lambda: held.enter_context(runs.held(
             folder, busy="another process is training this run",
@@ -131,7 +129,7 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
             return _reused(run, team, strict=strict)
         if data.unread:
             note(data.told_unread)
-        return _train(settings, run, kept, failures, data.format, retriever, team, strict=strict)
+        return _train(settings, run, kept, failures, data.format, search, team, strict=strict)
 
 
 def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
@@ -175,17 +173,8 @@ def _change(key: str, before: Any, now: Any) -> str:
     return f"{key} was {before!r} and is {now!r}"
 
 
-def _retriever(settings: Settings, examples: Sequence[Example]) -> Retriever | None:
-    share, seed = settings.finetune.passages, settings.finetune.seed
-    if not with_passages(examples, share, seed=seed):
-        return None
-    from phi3kit.rag.retrieve import open_retriever
-
-    return open_retriever(settings)
-
-
 def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
-            retriever: Retriever | None) -> dict[str, Any]:
+            search: Search) -> dict[str, Any]:
     """Everything that changes the adapter: the identity of the run."""
     from phi3kit.models.bases import fingerprint, reading
 
@@ -202,8 +191,8 @@ def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
     if len(kept) < len(data.examples):  # which ones were held out, not only how many
         lines = ",".join(str(example.line) for example in kept)
         inputs["kept"] = sha256_bytes(lines.encode())
-    if retriever is not None:
-        inputs |= {"index": retriever.fingerprint, "passages": settings.ask.passages,
+    if search.fingerprint is not None:
+        inputs |= {"index": search.fingerprint, "passages": settings.ask.passages,
                    "min_similarity": settings.ask.min_similarity}
     return inputs
 
@@ -223,7 +212,7 @@ class _Row(NamedTuple):
 
 
 def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
-           failures: list[Failure], form: str, retriever: Retriever | None,
+           failures: list[Failure], form: str, search: Search,
            team: Processes, *, strict: bool) -> TrainReport:
     from phi3kit.finetune.session import Session
     from phi3kit.models.chat import stop_token_ids
@@ -233,7 +222,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     own = settings.finetune
     # A retry of a failed run: the reason of the failure is past.
     run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
-    messages = _chats(settings, examples, retriever)
+    messages = search.chats()
     device = pick_device(settings.model.device)
     free = free_memory(device)  # before the base takes its share
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
@@ -279,17 +268,6 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             with contextlib.suppress(OSError):  # a full disk: the error itself matters more
                 run.fail(str(error))
         raise
-
-
-def _chats(settings: Settings, examples: Sequence[Example],
-           retriever: Retriever | None) -> list[list[Message]]:
-    own = settings.finetune
-    if retriever is None:
-        return chats(examples, settings.ask, seed=own.seed)
-    wanted = len(with_passages(examples, own.passages, seed=own.seed))
-    with bar("retrieving passages", wanted) as advance:
-        return chats(examples, settings.ask, seed=own.seed, share=own.passages,
-                     retriever=retriever, advance=advance)
 
 
 def _encode_all(settings: Settings, examples: Sequence[Example],

@@ -92,7 +92,7 @@ class Readers:
             return _outcome(reply.answer)
         if late.is_set():
             raise DataError(f"not read within {self._seconds:g} s")
-        raise DataError(f"its reader {_death(worker.returncode)}")
+        raise DataError(f"its reader {death(worker.returncode)}")
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The worker, a new one if there is none or it died without work."""
@@ -139,7 +139,7 @@ def _receive(worker: subprocess.Popen[bytes]) -> Reply | None:
     return receive(worker.stdout)
 
 
-def _death(code: int) -> str:
+def death(code: int) -> str:
     """How a process of this exit code came to its end."""
     if code >= 0:
         return f"ended with exit code {code}"
