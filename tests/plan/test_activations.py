@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,21 +20,33 @@ from phi3kit.plan.activations import (
     layer_activations,
 )
 from phi3kit.plan.passes import UNCOUNTED
-from phi3kit.plan.shapes import Shape, _shape
+from phi3kit.plan.shapes import Shape, _shape, shape_of
 from phi3kit.plan.step import Step
 
 HIDDEN, INTERMEDIATE, HEADS, VOCAB, RANK = 512, 1024, 8, 128, 16
 SHORT, LONG = 64, 128
+# Decoders without a gate, and what keeps them from having dropout.
+UNGATED_KINDS: dict[str, dict[str, Any]] = {
+    "gpt_neox": {}, "nemotron": {"head_dim": HIDDEN // HEADS}, "persimmon": {},
+    "phi": {"resid_pdrop": 0.0},
+    "starcoder2": {"residual_dropout": 0.0, "embedding_dropout": 0.0}}
 
 
 def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
                checkpointing: bool = False, attention: Any = nullcontext, full: bool = False,
-               dtype: str = "bfloat16", **adapter: Any) -> int:
+               dtype: str = "bfloat16", inner: int = INTERMEDIATE, **adapter: Any) -> int:
     """Bytes alive between forward and backward, weights and gradients left out."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
-    from transformers import LlamaConfig, LlamaForCausalLM, Phi3Config, Phi3ForCausalLM
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Phi3Config,
+        Phi3ForCausalLM,
+    )
 
     from phi3kit.finetune import fused
     from phi3kit.finetune.loss import answer_loss
@@ -69,7 +83,7 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
             self.live -= size
 
     common = {
-        "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": INTERMEDIATE,
+        "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size": inner,
         "num_hidden_layers": layers, "num_attention_heads": HEADS,
         "num_key_value_heads": kv_heads, "max_position_embeddings": 512,
         "tie_word_embeddings": False, "attn_implementation": "sdpa"}
@@ -78,11 +92,14 @@ def held_bytes(spec_name: str, kv_heads: int, layers: int, tokens: int, *,
         model = Phi3ForCausalLM(Phi3Config(
             **common, original_max_position_embeddings=512, pad_token_id=0, bos_token_id=1,
             eos_token_id=2))
-    else:
+    elif spec_name in CATALOG:
         model = LlamaForCausalLM(LlamaConfig(**common))
+    else:
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(
+            spec_name, **common, **UNGATED_KINDS[spec_name]))
     loaded = Loaded(model=model.to(getattr(torch, dtype)), tokenizer=None, name="made here",
                     fingerprint="", quantization="none", dtype=dtype, device="cpu",
-                    spec=CATALOG[spec_name], context=512)
+                    spec=CATALOG.get(spec_name), context=512)
     if full:
         adapted = model.float().train()
     else:
@@ -120,6 +137,19 @@ def test_a_layer_holds_what_the_plan_says(spec_name: str, kv_heads: int, dtype: 
     assert planned == pytest.approx(counted, rel=0.02)
     size = 4 if dtype == "float32" else 2
     assert counted - planned < size * RANK * 7 + 4 * HEADS + 16
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("kind", UNGATED_KINDS)
+def test_so_does_a_layer_without_a_gate_nearly(kind: str, dtype: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({
+        "model_type": kind, "vocab_size": VOCAB, "hidden_size": HIDDEN, "intermediate_size":
+        4 * HIDDEN, "num_hidden_layers": 1, "num_attention_heads": HEADS}))
+    counted = [held_bytes(kind, HEADS, layers, tokens, dtype=dtype, inner=4 * HIDDEN)
+               for layers in (1, 3) for tokens in (SHORT, LONG)]
+    per_token = ((counted[3] - counted[2]) - (counted[1] - counted[0])) / 2 / (LONG - SHORT)
+    planned = layer_activations(shape_of(str(tmp_path)), float32=dtype == "float32")
+    assert planned == pytest.approx(per_token, rel=0.13)
 
 
 @pytest.mark.parametrize(("dtype", "size"), [("bfloat16", 2), ("float32", 4)])

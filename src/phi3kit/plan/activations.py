@@ -8,6 +8,9 @@ vocabulary, per token:
   are modules of their own): 16-bit tensors, but float32 inside the norms. Korthikanti et al.
   2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix. In float32
   it is 32h + 12k + 16i (24h + 8k + 16i);
+- without a gate it is 16h + 4k + 4i, or 10i where GELU is written out (`Shape.kept`), in float32
+  28h + 8k + 8i or 20i. What is around the two matrices differs: of five kinds of such decoders the
+  layers held 0.95 to 1.12 times as much;
 - the attention matrix is not held: memory-efficient attention computes it in blocks (Rabe and
   Staats 2021). On a CPU it is for all but very long rows, as finetune/attention.py has it: a number
   per head and token of the row up to the end of its block of queries;
@@ -42,13 +45,17 @@ _LOGIT_BYTES = 4 + 2 + 2
 
 def layer_activations(shape: Shape, *, float32: bool = False) -> int:
     """Bytes that one decoder layer holds per token between forward and backward."""
+    inner = shape.kept * shape.intermediate
+    if not shape.gated:
+        return (28 * shape.hidden + 8 * shape.key_width + 4 * inner if float32 else
+                16 * shape.hidden + 4 * shape.key_width + 2 * inner)
     if float32:
         attention = (32 * shape.hidden + 12 * shape.key_width if shape.fused else
                      24 * shape.hidden + 8 * shape.key_width)
-        return attention + 16 * shape.intermediate
+        return attention + 4 * inner
     attention = (20 * shape.hidden + 6 * shape.key_width if shape.fused else
                  16 * shape.hidden + 4 * shape.key_width)
-    return attention + 8 * shape.intermediate
+    return attention + 2 * inner
 
 
 def activations(shape: Shape, method: Method, step: Step) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from phi3kit.errors import ModelError
 from phi3kit.models.bases import hub_config, is_hub_id
 from phi3kit.models.catalog import CATALOG, find
-from phi3kit.plan.ungated import UNGATED, plainly_named
+from phi3kit.plan.ungated import UNGATED, kept_by, plainly_named
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class Shape:
             width; less than `hidden` with grouped-query attention.
         fused: query, key and value are one module, and so are gate and up (the Phi-3 family), where
             there is a gate.
+        gated: the feed-forward layer has a third matrix, the gate.
+        kept: numbers that the feed-forward layer keeps for its backward, per token and unit of
+            `intermediate`: gate, its activation, up and their product; without a gate two, or what
+            its activation function makes of them.
         assumption: how the shape came about, when it was not simply read.
     """
 
@@ -44,6 +48,8 @@ class Shape:
     context: int
     key_width: int
     fused: bool
+    gated: bool = True
+    kept: int = 4
     assumption: str = ""
 
 
@@ -123,7 +129,7 @@ def _is_file(path: Path) -> bool:
 
 def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int,
            vocab: int, fused: bool, parameters: int, context: int, head_dim: int | None = None,
-           gated: bool = True, assumption: str = "") -> Shape:
+           gated: bool = True, kept: int = 4, assumption: str = "") -> Shape:
     width = head_dim or hidden // heads
     query, key = heads * width, kv_heads * width
     into = 2 if gated else 1  # gate and up, or up alone
@@ -137,7 +143,7 @@ def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, in
     return Shape(name, parameters, hidden, layers, heads, intermediate, vocab,
                  linear=layers * sum(i * o for i, o in modules),
                  linear_widths=tuple(i + o for i, o in modules), context=context,
-                 key_width=key, fused=fused, assumption=assumption)
+                 key_width=key, fused=fused, gated=gated, kept=kept, assumption=assumption)
 
 
 def _from_config(name: str, path: Path) -> Shape:
@@ -162,6 +168,7 @@ def _from_config(name: str, path: Path) -> Shape:
     bare = _shape(name, hidden=hidden, layers=layers, heads=heads,
                   kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
                   intermediate=intermediate, gated=ungated is None,
+                  kept=4 if ungated is None else kept_by(config),
                   fused=ungated.fused if ungated else config.get("model_type") == "phi3",
                   head_dim=_number(config, "head_dim", path, max(1, hidden // heads)),
                   parameters=0, context=_number(

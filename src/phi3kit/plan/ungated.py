@@ -50,6 +50,20 @@ UNGATED: Mapping[str, Ungated] = MappingProxyType({
     "starcoder2": Ungated(tied=True),
 })
 
+# Written out in Python, so that each of their steps is kept: GELU by its tanh, with the powers.
+_WRITTEN_OUT = frozenset({"gelu_new", "gelu_fast"})
+_ACTIVATION = ("hidden_act", "activation_function", "hidden_activation")
+# What these take where config.json does not tell.
+_WRITTEN_OUT_BY_DEFAULT = frozenset({"phi", "gpt2", "gpt_neo", "gptj", "codegen"})
+
+
+def kept_by(config: Mapping[str, Any]) -> int:
+    """Numbers per token and unit of the feed-forward layer that its backward needs."""
+    told = next((config[name] for name in _ACTIVATION if config.get(name) is not None), None)
+    written_out = (told in _WRITTEN_OUT if told is not None else
+                   config.get("model_type") in _WRITTEN_OUT_BY_DEFAULT)
+    return 5 if written_out else 2
+
 
 def plainly_named(config: Mapping[str, Any]) -> dict[str, Any]:
     """A config.json of one of these with the names that most models have.
