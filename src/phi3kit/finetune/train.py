@@ -88,15 +88,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
               fresh: bool, resume: Path | None, strict: bool) -> TrainReport:
-    path = Path(settings.finetune.dataset or "")
-    data = read_examples(path)
-    questions = Path(settings.compare.questions) if settings.compare.questions else None
-    kept, leaked = without_held_out(data.examples, held_out(questions), where=str(path))
-    failures = [*data.failures, *leaked]
-    if not kept:
-        why = failures[0].why if failures else "it holds no examples"
-        raise DataError(f"none of the {len(failures)} examples can be used; the first: {why}",
-                        where=failures[0].where if failures else str(path))
+    data, kept, failures = usable(settings)
     if strict:
         refuse_left_out(failures)
     retriever = _retriever(settings, kept)
@@ -132,6 +124,24 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         if data.unread:
             note(data.told_unread)
         return _train(settings, run, kept, failures, data.format, retriever, team, strict=strict)
+
+
+def usable(settings: Settings) -> tuple[Examples, list[Example], list[Failure]]:
+    """What `finetune.dataset` holds, the examples to train on, and why the others are none.
+
+    Raises:
+        DataError: it cannot be read, or none of its examples can be used.
+    """
+    path = Path(settings.finetune.dataset or "")
+    data = read_examples(path)
+    questions = Path(settings.compare.questions) if settings.compare.questions else None
+    kept, leaked = without_held_out(data.examples, held_out(questions), where=str(path))
+    failures = [*data.failures, *leaked]
+    if not kept:
+        why = failures[0].why if failures else "it holds no examples"
+        raise DataError(f"none of the {len(failures)} examples can be used; the first: {why}",
+                        where=failures[0].where if failures else str(path))
+    return data, kept, failures
 
 
 def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
@@ -190,21 +200,28 @@ def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
     from phi3kit.models.bases import fingerprint, reading
 
     model = settings.model
+    inputs = {**inputs_ahead(settings, data, kept),
+              "base": fingerprint(model.name, model.revision)}
+    if reads := reading(model.name, model.revision):
+        inputs["reads"] = reads
+    if retriever is not None:
+        inputs |= {"index": retriever.fingerprint, "passages": settings.ask.passages,
+                   "min_similarity": settings.ask.min_similarity}
+    return inputs
+
+
+def inputs_ahead(settings: Settings, data: Examples, kept: Sequence[Example]) -> dict[str, Any]:
+    """What of it is known without the model and the collection."""
     own = {key: value for key, value in msgspec.to_builtins(settings.finetune).items()
            if key not in _NOT_IDENTITY}
     inputs: dict[str, Any] = {
         "phi3kit": __version__, "dataset": data.sha256, "examples": len(kept),
-        "base": fingerprint(model.name, model.revision), "dtype": model.dtype,
-        "device": model.device, "instruction": settings.ask.instruction, "finetune": own,
+        "dtype": settings.model.dtype, "device": settings.model.device,
+        "instruction": settings.ask.instruction, "finetune": own,
     }
-    if reads := reading(model.name, model.revision):
-        inputs["reads"] = reads
     if len(kept) < len(data.examples):  # which ones were held out, not only how many
         lines = ",".join(str(example.line) for example in kept)
         inputs["kept"] = sha256_bytes(lines.encode())
-    if retriever is not None:
-        inputs |= {"index": retriever.fingerprint, "passages": settings.ask.passages,
-                   "min_similarity": settings.ask.min_similarity}
     return inputs
 
 
