@@ -126,6 +126,11 @@ def test_the_notebook_is_that_script() -> None:
                if cell["cell_type"] == "code" and "print(" in "".join(cell["source"]))
 
 
+def test_a_price_is_for_examples(project: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^price: .*no examples.* Give examples, or set "):
+        api.plan(api.settings({"model.name": "7B"}), gpu="L4", price=2.0)
+
+
 @pytest.mark.parametrize(("field", "call"), [
     ("examples", lambda mine: api.plan(mine, examples=0)),
     ("gpus", lambda mine: api.plan(mine, gpus=0)),

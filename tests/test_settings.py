@@ -45,7 +45,13 @@ def test_every_key_has_a_trade_off_and_a_source(project: Path) -> None:
     ("model:\n  device: gpu\n", "Take one of auto, cpu, cuda, mps"),
     ("a: [\n", "phi3kit.yaml:2: not valid YAML"),
     ("model: 3\n", "'model': expected names with values"),
+    ("model: phi-3-mini\n", "phi3kit.yaml:1: 'model': expected names with values, got text. "
+     "Write model: {name: …}"),
+    ("ingest: [docs]\n", "'ingest': expected names with values, got a list. Write ingest: {corp"),
     ("- x\n", "expected keys"),
+    ("model: {name: a}\nruns: x\nmodel: {device: cpu}\n",
+     "phi3kit.yaml:3: the section 'model' stands twice, first on line 1. Make one of the two"),
+    ("runs: x\nruns: y\n", "phi3kit.yaml:2: the key 'runs' stands twice, first on line 1"),
     ("model:\n  name: a\n  name: b\n", "phi3kit.yaml:3: the key 'model.name' stands twice"),
 ])
 def test_refused_by_name(project: Path, text: str, said: str) -> None:
@@ -54,6 +60,19 @@ def test_refused_by_name(project: Path, text: str, said: str) -> None:
         settings.load()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_section_that_is_none_is_refused_with_a_flag_of_it_too(project: Path) -> None:
+    write(project, "model: phi-3-mini\n")
+    with pytest.raises(SettingsError, match=r"phi3kit\.yaml:1: 'model': expected names"):
+        settings.load({"model.device": "cpu"})
+
+
+def test_what_an_anchor_brings_is_from_the_file(project: Path) -> None:
+    write(project, "ask: &same\n  passages: 3\nfinetune:\n  <<: {rank: 8}\n  seed: 1\n")
+    resolved = settings.load()
+    assert resolved.values.finetune.rank == 8
+    assert resolved.sources["finetune.rank"] == resolved.sources["finetune.seed"] == "file"
 
 
 def test_a_bad_flag_is_named_as_a_flag(project: Path) -> None:

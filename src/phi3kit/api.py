@@ -233,7 +233,8 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
 
     Raises:
         ModelError: the model's shape is not known.
-        SettingsError: no such card, a number out of its bounds, or what cannot be planned together.
+        SettingsError: no such card, a number out of its bounds, a price without examples, or what
+            cannot be planned together.
         DataError: the dataset cannot be counted.
     """
     from phi3kit.finetune.ahead import plan_training
@@ -244,6 +245,9 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
                                ("price", price, 0)):
         if given is not None:
             _within(name, given, least)
+    if price is not None and examples is None and settings.finetune.dataset is None:
+        raise SettingsError("the price of an hour, and no examples to count hours for",
+                            where="price", mend="Give examples, or set finetune.dataset")
     return plan_training(settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
                          examples=examples, tokens_per_example=tokens_per_example,
                          hours=settings.finetune.dataset is not None, price=price)

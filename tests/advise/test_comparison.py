@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_a_winner_goes_before_the_rules(tmp_path: Path) -> None:
     assert advice.method == "lora"
     assert advice.next == ('phi3kit ask "YOUR QUESTION" --no-rag --adapter runs/finetune-1',)
     assert {cost.option for cost in advice.costs} <= {"finetune"}
+
+
+@pytest.mark.parametrize(("base", "named"), [
+    ("phi-3-mini", " --model phi-3-mini"), ("smollm2-135m", "")])
+def test_what_was_measured_is_used_on_the_base_that_it_was_measured_on(
+    tmp_path: Path, base: str, named: str,
+) -> None:
+    seen = finished(tmp_path, {"base": LOW, "rag": LOW, "finetune": HIGH})
+    record = Path(seen.run) / "run.json"
+    state = json.loads(record.read_text())
+    state["settings"]["model.name"] = {"value": base}
+    record.write_text(json.dumps(state))
+    advice = advise({**RAG, "model_size_b": 7}, comparison=seen)
+    assert advice.next == (
+        f'phi3kit ask "YOUR QUESTION" --no-rag --adapter runs/finetune-1{named}',)
 
 
 def test_the_argued_option_stands_among_equals(tmp_path: Path) -> None:

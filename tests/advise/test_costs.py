@@ -86,7 +86,8 @@ def test_the_way_that_fits_and_changes_least(size, memory, method, checkpointing
 def test_checkpointing_is_in_the_commands_when_it_must_be() -> None:
     advice = advise({**TUNE, "model_size_b": 3.8, "gpu_memory_gb": 13})
     tune = next(command for command in advice.next if command.startswith("phi3kit finetune"))
-    assert tune.startswith("phi3kit finetune --dataset YOUR_EXAMPLES.jsonl --checkpointing")
+    assert tune.startswith("phi3kit finetune --dataset YOUR_EXAMPLES.jsonl "
+                           "--model YOUR_3.8B_MODEL --checkpointing")
     assert "--checkpointing" in next(c for c in advice.next if c.startswith("phi3kit plan"))
 
 

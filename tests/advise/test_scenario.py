@@ -39,6 +39,13 @@ def test_external_facts_none_is_a_value_not_unknown(tmp_path) -> None:
     ("training_examples: -1", "'-1'"),
     ("training_examples: 1.5", r"'1\.5'"),
     ("model_size_b: .inf", "'model_size_b'"),
+    ("model_size_b: 3,8", r":1: '3,8' is no value of 'model_size_b'\. Write 3\.8$"),
+    ("gpu_memory_gb: 11,5", r"Write 11\.5$"),
+    ("model_size_b: 3_8", "a number above 0"),
+    ("corpus_tokens: 200.000", r"'200\.000' is no value of 'corpus_tokens'\. Write 200000$"),
+    ("corpus_tokens: 1.500.000", "Write 1500000$"),
+    ("corpus_tokens: 20,00", "whole number"),
+    ("training_examples: 1_50", "whole number"),
     ("model_size_b: nan", "'model_size_b'"),
     ("closed_output: maybe", "true, false"),
     ("task: [qa]", "one value"),
@@ -63,6 +70,13 @@ def test_missing_and_binary_file(tmp_path) -> None:
 
 def test_empty_file_is_a_scenario(tmp_path) -> None:
     assert read(tmp_path, "# nothing known\n") == {}
+
+
+def test_thousands_may_be_parted() -> None:
+    assert read_set(["corpus_tokens=200,000", "training_examples=1_500", "gpu_memory_gb=1,024.5",
+                     "model_size_b=3.821"]) == {
+        "corpus_tokens": 200_000, "training_examples": 1500, "gpu_memory_gb": 1024.5,
+        "model_size_b": 3.821}
 
 
 def test_set() -> None:

@@ -28,7 +28,13 @@ from phi3kit.cli.app import app
 from phi3kit.errors import DataError
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import OPTIONS, Measured
-from phi3kit.settings import CompareSettings, FinetuneSettings, IngestSettings, Settings
+from phi3kit.settings import (
+    CompareSettings,
+    FinetuneSettings,
+    IngestSettings,
+    ModelSettings,
+    Settings,
+)
 
 
 def answer(field):
@@ -181,8 +187,27 @@ def test_commands_carry_every_name_that_is_known() -> None:
         "phi3kit ingest docs 'more docs'",
         "phi3kit plan --model 1.5B --method lora --gpu-memory 24",
         # Tuned with passages: tuned without any, a model often reads them worse.
-        "phi3kit finetune --dataset 'x y.jsonl' --passages 0.5",
-        "phi3kit compare --questions YOUR_QUESTIONS.jsonl --adapter RUN_OF_FINETUNE")
+        "phi3kit finetune --dataset 'x y.jsonl' --model YOUR_1.5B_MODEL --passages 0.5",
+        "phi3kit compare --questions YOUR_QUESTIONS.jsonl --adapter RUN_OF_FINETUNE "
+        "--model YOUR_1.5B_MODEL")
+
+
+@pytest.mark.parametrize(("model", "size", "project", "named"), [
+    ("", 7, "smollm2-135m", "YOUR_7B_MODEL"),  # the packaged model would mark that of 7B
+    ("7B", 7, "smollm2-135m", "YOUR_7B_MODEL"), ("7B", 7, "7B", "YOUR_7B_MODEL"),
+    ("phi-3-small", 7.39, "smollm2-135m", "YOUR_7.39B_MODEL"),
+    ("phi-3-mini", 3.82, "smollm2-135m", "phi-3-mini"),
+    ("", 0.135, "smollm2-135m", ""), ("", 3.82, "phi-3-mini", ""),
+    ("", None, "smollm2-135m", ""), ("", 7, "some/model-not-here", "")])
+def test_commands_load_the_model_that_was_advised_for(model, size, project, named) -> None:
+    at_hand = AtHand(Settings(model=ModelSettings(name=project)), model=model,
+                     shape=shape_of(model) if model else None)
+    loading = [command for command in advise({**BOTH, "model_size_b": size}, SURE,
+                                             at_hand=at_hand).next
+               if command.startswith(("phi3kit finetune", "phi3kit compare"))]
+    assert len(loading) == 2
+    for command in loading:
+        assert command.partition("--model ")[2].partition(" ")[0] == named
 
 
 def test_commands_leave_out_what_the_project_file_says() -> None:
@@ -191,7 +216,8 @@ def test_commands_leave_out_what_the_project_file_says() -> None:
         finetune=FinetuneSettings(dataset="x.jsonl", passages=0.3, qlora=True))
     assert advise(BOTH, SURE, at_hand=AtHand(project)).next == (
         "phi3kit ingest", "phi3kit plan --model 1.5B --method lora --gpu-memory 24",
-        "phi3kit finetune --no-qlora", "phi3kit compare --adapter RUN_OF_FINETUNE")
+        "phi3kit finetune --model YOUR_1.5B_MODEL --no-qlora",
+        "phi3kit compare --adapter RUN_OF_FINETUNE --model YOUR_1.5B_MODEL")
 
 
 @settings(max_examples=60, deadline=None)

@@ -134,6 +134,44 @@ def test_explain_and_validate(run_cli) -> None:
         assert part in done.stdout
 
 
+@pytest.mark.parametrize("flags", [
+    ("--validate", "--markdown"), ("--validate", "--html", "a.html"),
+    ("--explain", "long-tail", "--save", "p.json"), ("--explain", "long-tail", "--evidence", "r"),
+    ("--explain", "long-tail", "--validate"), ("--validate", "s.yaml")])
+def test_the_rules_are_shown_without_a_scenario(run_cli, flags) -> None:
+    done = run_cli("advise", *flags)
+    assert done.returncode == 2
+    assert "advises nothing; leave out" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--html", "--save"])
+def test_a_file_that_cannot_be_written_loses_no_answer(run_cli, tmp_path, flag) -> None:
+    (tmp_path / "there").mkdir()
+    done = run_cli("advise", flag, "there", input="qa\nessential\n")
+    assert done.returncode == 1
+    assert "phi3kit: there" in done.stderr
+    again = run_cli("advise", "--json", input="no\n")
+    answers = json.loads(again.stdout)["scenario"]
+    assert (answers["task"], answers["external_facts"], answers["facts_in_request"]) == (
+        "qa", "essential", "no")
+    assert not (tmp_path / ".phi3kit/advise-draft.yaml").exists()
+
+
+def test_each_answer_is_kept_at_once(tmp_path) -> None:
+    asking = subprocess.Popen([sys.executable, "-m", "phi3kit", "advise"], cwd=tmp_path, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE)
+    assert asking.stdin is not None and asking.stderr is not None
+    asking.stdin.write("qa\n")
+    asking.stdin.flush()
+    for line in asking.stderr:
+        if "(2/18)" in line:
+            break
+    asking.kill()
+    asking.communicate()
+    assert 'task: "qa"' in (tmp_path / ".phi3kit/advise-draft.yaml").read_text()
+
+
 def test_imports_nothing_heavy(scenario) -> None:
     probe = ("import sys; sys.argv = ['phi3kit', 'advise', sys.argv[1], '--json']\n"
              "from phi3kit.cli.app import main\n"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,37 @@ def test_a_damaged_record_is_one_line(run_cli: Cli, project: Path) -> None:
     done = run_cli("export", ".", "--to", "merged", cwd=project)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "damaged" in done.stderr
+
+
+def test_a_run_that_stopped_is_told_with_the_command_that_finishes_it(
+    run_cli: Cli, tiny_phi3: Path, project: Path, tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """The flags of then are in it: --resume takes none from the run."""
+    (project / "my facts.jsonl").write_text('{"prompt": "Who?", "completion": "Jo"}\n' * 2)
+    (project / "phi3kit.yaml").write_text("finetune: {epochs: 1}\n")
+    trained = run_cli("finetune", "--model", str(tiny_phi3), "--dataset", "my facts.jsonl",
+                      "--rank", "4", "--no-qlora", "--json", cwd=project)
+    run = project / json.loads(trained.stdout)["run"]
+    state = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**state, "status": "running"}))
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder, named in ((project, run.relative_to(project)), (elsewhere, run)):
+        done = run_cli("export", str(named), "--to", "merged", cwd=folder)
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        command = done.stderr.partition("Finish it: ")[2].strip()
+        assert ("cd " in command) == (folder == elsewhere)
+        assert "--dataset 'my facts.jsonl' --no-qlora --rank 4" in command
+        words = shlex.split(command.partition("phi3kit ")[2])
+        assert run_cli(*words, cwd=project).returncode == 0
+        (run / "run.json").write_text(json.dumps({**state, "status": "running"}))
+
+
+def test_weights_without_gguf_are_wrong_usage(
+    run_cli: Cli, finished: Path, project: Path,
+) -> None:
+    for to in ("merged", "vllm"):
+        done = run_cli("export", str(finished), "--to", to, "--weights", "f16", cwd=project)
+        assert done.returncode == 2 and "--weights" in done.stderr
 
 
 def test_wrong_usage_and_wrong_folder(run_cli: Cli, project: Path) -> None:

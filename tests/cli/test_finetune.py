@@ -81,6 +81,41 @@ def test_dry_run_looks_at_the_model_without_its_weights(
     assert json.loads(run_cli(*args, "--json").stdout)["preflight"]["problems"]
 
 
+@pytest.mark.parametrize(("flags", "said"), [
+    (("--dataset", "gone.jsonl"), "gone.jsonl: no such file"),
+    (("--dataset", "broken.jsonl"), "broken.jsonl:1"),
+    (("--dataset", "train.jsonl", "--strict"), "1 examples would be left out"),
+    (("--dataset", "again.jsonl", "--strict"), "of the examples 2 have the prompt of another"),
+    (("--dataset", "train.jsonl", "--resume", "runs/none"), "runs/none: not a run folder"),
+    (("--dataset", "train.jsonl"), ""), (("--dataset", "again.jsonl"), "")])
+def test_dry_run_tells_what_a_training_would_stop_at(
+    run_cli: Run, tiny_phi3: Path, dataset: Path, tmp_path: Path, flags: tuple[str, ...], said: str,
+) -> None:
+    (tmp_path / "broken.jsonl").write_text("{\n")
+    (tmp_path / "again.jsonl").write_text("".join(
+        json.dumps({"prompt": "Who?", "completion": name}) + "\n" for name in ("Jo", "Al")))
+    done = run_cli("finetune", "--dry-run", "--model", str(tiny_phi3), "--device", "cpu", *flags)
+    assert done.returncode == int(bool(said)), done.stderr
+    problems = [line for line in done.stdout.splitlines() if line.startswith("  problem ")]
+    assert len(problems) == bool(said) and all(said in line for line in problems)
+
+
+def test_dry_run_says_that_a_dataset_is_missing(run_cli: Run) -> None:
+    assert "null  (default: training needs one)" in run_cli("finetune", "--dry-run").stdout
+
+
+def test_dry_run_holds_what_is_given_against_the_run_to_go_on_with(
+    run_cli: Run, tiny_phi3: Path, dataset: Path,
+) -> None:
+    args = ("finetune", "--dataset", "train.jsonl", "--model", str(tiny_phi3), "--epochs", "1")
+    run = json.loads(run_cli(*args, "--json").stdout)["run"]
+    assert run_cli(*args, "--resume", run, "--dry-run").returncode == 0
+    for flags, said in ((("--seed", "3"), "finetune.seed was 0 and is 3"),
+                        (("--model", "smollm2-135m"), "the base has another content")):
+        done = run_cli(*args, *flags, "--resume", run, "--dry-run")
+        assert done.returncode == 1 and said in done.stdout
+
+
 @pytest.mark.skipif(has_gpu(), reason="here it is there")
 def test_dry_run_tells_of_a_device_that_is_not_there(run_cli: Run, tiny_phi3: Path) -> None:
     done = run_cli("finetune", "--dry-run", "--model", str(tiny_phi3), "--device", "cuda")

@@ -188,6 +188,15 @@ def test_the_json_holds_the_hours_and_what_they_cost(run_cli: Any) -> None:
     assert json.loads(run_cli(*args).stdout)["time"]["cost"] is None
 
 
+def test_examples_are_no_longer_than_training_lets_them_be(run_cli: Any) -> None:
+    args = ("plan", "--model", "phi-3-mini", "--method", "qlora", "--gpu", "A100", "--examples",
+            "10", "--epochs", "1", "--json", "--context", "512", "--tokens-per-example")
+    dataset = json.loads(run_cli(*args, "2000").stdout)["dataset"]
+    assert (dataset["tokens"], dataset["longest"]) == (5120, 512)
+    assert "finetune.max_tokens, 512 of 2,000," in dataset["how"]
+    assert json.loads(run_cli(*args, "512").stdout)["dataset"]["how"] == "as given"
+
+
 def test_several_cards_hold_it_together_and_are_paid_for_together(
     run_cli: Any, tmp_path: Path,
 ) -> None:
@@ -308,6 +317,7 @@ def test_an_unknown_card_is_one_line_with_the_nearest(run_cli: Any) -> None:
 @pytest.mark.parametrize("wrong", [
     ("--gpu", "4090", "--gpu-memory", "3"), ("--price", "1"),
     ("--dataset", "a.jsonl", "--examples", "3"), ("--calibration", "--dataset", "a.jsonl"),
+    ("--tokens-per-example", "900"), ("--calibration", "--tokens-per-example", "900"),
     ("--calibration", "--gpu", "A100"), ("--calibration", "--no-checkpointing")])
 def test_options_that_contradict_are_wrong_usage(run_cli: Any, wrong: tuple[str, ...]) -> None:
     assert run_cli("plan", *wrong).returncode == 2

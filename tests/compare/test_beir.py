@@ -166,6 +166,11 @@ def test_the_second_time_costs_nothing_and_a_change_only_itself(beir: Path, proj
 
 
 @pytest.mark.model
+def test_questions_beside_a_folder_are_wrong_usage(run_cli):
+    done = run_cli("evaluate-retrieval", "--beir", "gone", "--questions", "gone.jsonl")
+    assert done.returncode == 2 and "leave out --questions" in done.stderr
+
+
 def test_on_the_command_line(beir: Path, project: Path, run_cli):
     done = run_cli("evaluate-retrieval", "--beir", "set", "--json", cwd=project)
     assert done.returncode == 0, done.stderr

@@ -238,6 +238,13 @@ def test_the_prediction_is_put_to_the_test(settings: Settings) -> None:
     assert load_comparison(Path(found.run)).advice == found.advice
 
 
+def test_advice_for_a_model_of_another_size_is_told_of(settings: Settings) -> None:
+    notes = {size: [note for note in compare(settings, advice={
+        "recommendation": "rag", "scenario": {"model_size_b": size}}).notes
+        if note.startswith("The advice was for a model of")] for size in (7, None)}
+    assert "of 7B weights, and" in notes[7][0] and not notes[None]
+
+
 def test_the_last_advice_in_the_folder_is_the_prediction(settings: Settings) -> None:
     assert compare(settings).verdict.prediction is None
     path = Path(".phi3kit/prediction.json")

@@ -127,5 +127,5 @@ def test_only_finished_runs(lora: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     half.mkdir()
     (half / "run.json").write_text(json.dumps({**state, "status": "running"}))
-    with pytest.raises(RunError, match="not finished"):
+    with pytest.raises(RunError, match=r"not finished\. Finish it: api\.finetune with "):
         export(load({}).values, half, to="merged")

@@ -65,6 +65,17 @@ def test_what_nothing_makes_fit_ends_in_the_least_that_there_is() -> None:
                      plan.advice[-1])
 
 
+@pytest.mark.parametrize("given", [{}, {"rank": 256}, {"rank": 4, "context": 300},
+                                   {"float32": True}, {"place": "cpu", "batch": 4}])
+def test_the_least_that_there_is_takes_what_its_flags_take(given: dict[str, Any]) -> None:
+    plan = plan_memory(MINI, "lora", gpu_memory_gb=1, **given)
+    said = re.fullmatch(r"even qlora at (--checkpointing .*) takes ([\d.]+) GB: .*",
+                        plan.advice[-1])
+    assert said
+    assert ("--rank 8" in said[1]) == (given.get("rank", 16) > 8)
+    assert said[2] == f"{replanned(said[1], **given | {'method': 'qlora'}) / 1e9:.1f}"
+
+
 @pytest.mark.parametrize("checkpointing", [True, False])
 def test_the_largest_that_fits_fits_and_more_does_not(checkpointing: bool) -> None:
     shape = shape_of("phi-3-mini-128k")

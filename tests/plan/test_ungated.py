@@ -13,6 +13,8 @@ from phi3kit.plan.ungated import UNGATED
 
 _GPT2 = {"n_embd": 512, "n_layer": 2, "n_head": 8, "n_positions": 256}
 _NAMES = {
+    "biogpt": {"hidden_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8,
+               "intermediate_size": 1024, "max_position_embeddings": 256},
     "bloom": {"hidden_size": 512, "n_layer": 2, "n_head": 8},
     "falcon": {"hidden_size": 512, "num_hidden_layers": 2, "num_attention_heads": 8},
     "codegen": _GPT2, "gpt2": _GPT2, "gpt_bigcode": _GPT2, "gptj": {**_GPT2, "rotary_dim": 16},

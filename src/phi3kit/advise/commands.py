@@ -104,4 +104,4 @@ def _tried(at_hand: AtHand, options: Sequence[Option]) -> bool:
 
 
 def _model(at_hand: AtHand) -> str:
-    return f" --model {shlex.quote(at_hand.model)}" if at_hand.model else ""
+    return f" --model {shlex.quote(at_hand.to_load)}" if at_hand.to_load else ""

@@ -30,13 +30,15 @@ Ask = Callable[[Field, int, int, Any], Any]
 
 
 def interview(ask: Ask, begun: Mapping[str, Any] | None = None,
-              fields: Sequence[Field] = FIELDS) -> dict[str, Any]:
+              fields: Sequence[Field] = FIELDS,
+              keep: Callable[[Mapping[str, Any]], None] | None = None) -> dict[str, Any]:
     """Ask every question of `fields`; returns field to value, None where it was skipped.
 
     Args:
         ask: asks one question; returns a value of the field or a `Move`.
         begun: answers given earlier; what they leave open is asked.
         fields: the questions; those whose answers are known otherwise are left out.
+        keep: called with all answers so far after each.
 
     Raises:
         Interrupted: `ask` raised KeyboardInterrupt.
@@ -55,6 +57,8 @@ def interview(ask: Ask, begun: Mapping[str, Any] | None = None,
             at = max(0, at - 1)
             continue
         answers[field.name] = None if given is Move.SKIP else given
+        if keep is not None:
+            keep(answers)
         at = _open(fields, answers, at + 1)
     return answers
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,10 @@ Kind = Literal["choice", "boolean", "integer", "number"]
 _UNKNOWN = frozenset({"", "null", "unknown", "none given", "~", "?"})
 _TRUE = frozenset({"true", "yes", "y", "on"})
 _FALSE = frozenset({"false", "no", "n", "off"})
+# What is written between thousands. A comma elsewhere is a decimal one in much of the world, and
+# so is a point before three digits: what was meant is asked, not guessed.
+_GROUPED = re.compile(r"\d{1,3}([,_]\d{3})+(\.\d+)?")
+_POINTED = re.compile(r"\d{1,3}(\.\d{3})+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,17 +262,32 @@ def _boolean(field: Field, text: str, where: str) -> bool:
 
 def _number(field: Field, text: str, where: str) -> float | int:
     wrong = DataError(f"'{text}' is no value of '{field.name}'", where=where,
-                      mend=f"Allowed: {field.allowed}")
+                      mend=_plainly(field, text))
+    whole = field.kind == "integer"
+    if whole and _POINTED.fullmatch(text):
+        raise wrong
+    plain = re.sub("[,_]", "", text) if _GROUPED.fullmatch(text) else text
+    if "," in plain or "_" in plain:
+        raise wrong
     try:
-        value = float(text.replace("_", "").replace(",", ""))
+        value = float(plain)
     except ValueError:
         raise wrong from None
     if not math.isfinite(value) or value < 0:
         raise wrong
-    if field.kind == "integer":
+    if whole:
         if value != int(value):
             raise wrong
         return int(value)
     if value == 0 and not field.zero:
         raise wrong
     return value
+
+
+def _plainly(field: Field, text: str) -> str:
+    """The number that was probably meant, as it is to be written; else what is allowed."""
+    if field.kind == "integer" and _POINTED.fullmatch(text):
+        return f"Write {text.replace('.', '')}"
+    if field.kind == "number" and re.fullmatch(r"\d+,\d+", text):
+        return f"Write {text.replace(',', '.')}"
+    return f"Allowed: {field.allowed}"

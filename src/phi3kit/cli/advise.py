@@ -56,6 +56,13 @@ def advise(
     """Say which option fits a scenario, why, how sure that is, and what would change it."""
     if as_json_ and markdown:
         raise typer.BadParameter("--json and --markdown exclude each other")
+    if explain is not None or validate:
+        about = "--explain" if explain is not None else "--validate"
+        _refuse_beside(about, {
+            "SCENARIO": scenario, "--validate": explain is not None and validate,
+            "--corpus": corpus, "--dataset": dataset, "--model": model, "--evidence": evidence,
+            "--markdown": markdown, "--html": html, "--set": set_, "--what-if": what_if,
+            "--save": save})
     resolved = settings.load({"advise.scenario": str(scenario) if scenario else None})
     if dry:
         # All that costs and commands are made from.
@@ -65,6 +72,7 @@ def advise(
         _about_the_rules(explain, as_json_=as_json_)
         return
 
+    from phi3kit.advise.draft import drop_draft
     from phi3kit.advise.from_data import from_data
     from phi3kit.advise.scenario import read_scenario, read_set
     from phi3kit.advise.score import advise as work
@@ -89,11 +97,20 @@ def advise(
     else:
         _show(advice, as_json_=as_json_, markdown=markdown)
     if not changes:
-        _keep(advice, save, asked=asked)
+        _keep(advice, save)
+    if asked:  # as the last thing: what went wrong before it has cost no answers
+        drop_draft()
     for failure in data.failures:
         progress.note(f"phi3kit: {failure.where}: {failure.why}")
     if data.failures:
         raise typer.Exit(1)
+
+
+def _refuse_beside(about: str, others: dict[str, object]) -> None:
+    for flag, value in others.items():
+        if value:
+            raise typer.BadParameter(f"{about} shows the rules and advises nothing; leave out "
+                                     f"{flag}")
 
 
 def _read(run: Path) -> Comparison:
@@ -102,13 +119,10 @@ def _read(run: Path) -> Comparison:
     return load_comparison(run)
 
 
-def _keep(advice: Advice, save: Path | None, *, asked: bool) -> None:
+def _keep(advice: Advice, save: Path | None) -> None:
     """Save the prediction, unless what it predicts has been seen already."""
-    from phi3kit.advise.draft import drop_draft
     from phi3kit.advise.prediction import DEFAULT_PATH, write_prediction
 
-    if asked:
-        drop_draft()
     if advice.comparison is not None and save is None:
         progress.note(f"no prediction saved: {advice.comparison.run} has been seen already "
                       "(--save FILE saves one)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import textwrap
@@ -98,7 +99,7 @@ class Answering:
         elif sys.stdin.isatty():
             _say("Ctrl-C stops and keeps the answers; the same command then goes on.")
         try:
-            return interview(asker(), begun, [f for f in FIELDS if f.name not in known])
+            return interview(asker(), begun, [f for f in FIELDS if f.name not in known], _keep)
         except Interrupted as stop:
             if not stop.answers:
                 _say("stopped; nothing was answered yet")
@@ -107,6 +108,14 @@ class Answering:
                 _say(f"stopped; {len(stop.answers)} answers kept in {DRAFT_PATH}, "
                      "the same command goes on from there")
             raise typer.Exit(130) from None
+
+
+def _keep(answers: Mapping[str, Any]) -> None:
+    """Save the answers so far: a closed terminal, or a page that cannot be written, loses none."""
+    from phi3kit.advise.draft import save_draft
+
+    with contextlib.suppress(DataError):  # advice can be had in a folder that is read only
+        save_draft(answers)
 
 
 def _known(answers: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,6 +43,8 @@ def evaluate_retrieval(
     if calibrate and beir:
         raise typer.BadParameter("--calibrate needs --questions: no query of a BEIR folder is "
                                  "known to be unanswerable")
+    if questions and beir:
+        raise typer.BadParameter("--beir brings its own questions; leave out --questions")
     if max_refused is not None and not calibrate:
         raise typer.BadParameter("--max-refused needs --calibrate")
     resolved = settings.load({

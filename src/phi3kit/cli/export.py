@@ -36,8 +36,8 @@ def export(
         metavar="FILE", help="Measure on these, examples or questions for compare. Otherwise: "
                              "compare.questions of the run, else the last examples that it was "
                              "trained on.")] = None,
-    weights: Annotated[Held, typer.Option(help="GGUF's matrices: q8_0 is half as "
-                                               "large.")] = Held.q8_0,
+    weights: Annotated[Held | None, typer.Option(
+        show_default="q8_0", help="GGUF's matrices: q8_0 is half as large.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Type to merge in: bfloat16, float16, "
                                                    "float32; auto: the base's own.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
@@ -52,6 +52,9 @@ def export(
     from phi3kit import settings
     from phi3kit.cli import dry_run as printed
 
+    if weights is not None and to not in (To.gguf, To.ollama):
+        raise typer.BadParameter(f"--weights is how GGUF holds matrices, and --to {to.value} "
+                                 "writes none; leave it out")
     resolved = settings.load({"model.dtype": dtype})
     if dry_run:
         from phi3kit.export.source import read_source
@@ -67,7 +70,7 @@ def export(
     from phi3kit.export.run import export as work
 
     report = work(resolved.values, run, to=to.value, out=out, examples=examples,
-                  weights=weights.value)
+                  weights=(weights or Held.q8_0).value)
     if json:
         import json as encoder
 

@@ -92,7 +92,7 @@ def finetune(
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
-        raise typer.Exit(_ahead(resolved, json=json))
+        raise typer.Exit(_ahead(resolved, strict=strict, resume=resume, json=json))
     from phi3kit.finetune import processes, train
 
     report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume, strict=strict)
@@ -111,14 +111,15 @@ def finetune(
     print_train(report, base=resolved.values.model.name if named else "")
 
 
-def _ahead(resolved: Resolved, *, json: bool) -> int:
+def _ahead(resolved: Resolved, *, strict: bool, resume: Path | None, json: bool) -> int:
     """What a training would be made with; 1 when it would stop before it begins."""
     from dataclasses import replace
 
     from phi3kit.cli import dry_run as printed
     from phi3kit.errors import ModelError, SettingsError
-    from phi3kit.finetune import methods, sharding
+    from phi3kit.finetune import methods, sharding, trackers
     from phi3kit.finetune.passes import pass_ahead
+    from phi3kit.finetune.stops import stops
     from phi3kit.models.preflight import look
     from phi3kit.records import as_json
     from phi3kit.report.preflight_text import print_preflight
@@ -127,14 +128,18 @@ def _ahead(resolved: Resolved, *, json: bool) -> int:
     try:
         methods.refuse_contradictions(resolved.values.finetune)
         sharding.refuse_unshardable(resolved.values)
+        trackers.refuse_missing(resolved.values.finetune.report_to)
         held = pass_ahead(resolved.values)
     except (ModelError, SettingsError) as error:  # they exclude each other; no such device
         found = replace(found, problems=(*found.problems, str(error)))
+    found = replace(found, problems=(
+        *found.problems, *stops(resolved.values, strict=strict, resume=resume)))
     if json:
         printed.show_json(resolved, *_SECTIONS, preflight=as_json(found), forward_pass=(
             None if held is None else {"tokens": held.tokens, "why": held.why}))
     else:
-        printed.show(resolved, *_SECTIONS, null={} if held is None else {
-            "finetune.micro_batch_tokens": f"{held.tokens:,} tokens; {held.why}"})
+        printed.show(resolved, *_SECTIONS, null={"finetune.dataset": "training needs one"} | (
+            {} if held is None else {
+                "finetune.micro_batch_tokens": f"{held.tokens:,} tokens; {held.why}"}))
         print_preflight(found)
     return int(bool(found.problems))

@@ -53,8 +53,9 @@ def plan(
              "--gpu or --price asks for hours.")] = None,
     examples: Annotated[int | None, typer.Option(
         min=1, help="Instead of a dataset: how many examples there will be.")] = None,
-    tokens_per_example: Annotated[int, typer.Option(
-        min=1, help="With --examples: tokens of one, prompt and answer.")] = 300,
+    tokens_per_example: Annotated[int | None, typer.Option(
+        min=1, show_default="300",
+        help="With --examples: tokens of one, prompt and answer.")] = None,
     epochs: Annotated[float | None, typer.Option(
         help="Passes over the examples. Default: finetune.epochs.")] = None,
     price: Annotated[float | None, typer.Option(
@@ -92,11 +93,14 @@ def plan(
         for flag, value in {
             "--model": model, "--method": method, "--gpu": gpu, "--gpu-memory": gpu_memory,
             "--gpus": gpus - 1 or None, "--device": device, "--dataset": dataset,
-            "--examples": examples, "--epochs": epochs, "--price": price, "--context": context,
+            "--examples": examples, "--tokens-per-example": tokens_per_example,
+            "--epochs": epochs, "--price": price, "--context": context,
             "--batch": batch, "--rank": rank, "--checkpointing": checkpointing,
         }.items():
             _refuse_both(value, True,
                          f"--calibration shows runs as they were made; leave out {flag}")
+    if tokens_per_example is not None and examples is None:
+        raise typer.BadParameter("--tokens-per-example needs --examples")
     resolved = settings.load({
         "model.name": None if calibration else what or model,
         "model.device": device and device.value, "finetune.rank": rank,
@@ -110,14 +114,14 @@ def plan(
         return
     if price is not None and examples is None and resolved.values.finetune.dataset is None:
         raise typer.BadParameter("--price needs --dataset or --examples")
-    from phi3kit.finetune.ahead import plan_training
+    from phi3kit.finetune.ahead import TOKENS_PER_EXAMPLE, plan_training
     from phi3kit.plan.step import METHODS
 
     found = plan_training(
         resolved.values, methods=[name for name in METHODS if method in (None, name)], gpu=gpu,
         gpu_memory=gpu_memory, gpus=gpus, examples=examples,
-        tokens_per_example=tokens_per_example, hours=dataset is not None, price=price,
-        batch=batch)
+        tokens_per_example=tokens_per_example or TOKENS_PER_EXAMPLE,
+        hours=dataset is not None, price=price, batch=batch)
     _tell(found, as_json_, markdown, one=method is not None)
     if found.nothing_fits:
         raise typer.Exit(3)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from phi3kit import runs
+from phi3kit.advise.base_model import other_size_note
 from phi3kit.advise.prediction import DEFAULT_PATH, read_prediction
 from phi3kit.compare.arms import (
     Bench,
@@ -124,7 +125,8 @@ def _measured(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
     comparison = analyse(
         rows, task.arms, chosen, run=run.path, advice=advice, judged=judged,
         conditions=_read_conditions(run.path) or {},
-        notes=(*task.adapters.notes, *sharing_note(task.questions), *unjudged),
+        notes=(*task.adapters.notes, *sharing_note(task.questions), *unjudged,
+               *other_size_note(advice, task.settings.model)),
         general=general.rescored(general.rows()) if general else (),
         adapters=task.adapters.hashes())
     comparison = dataclasses.replace(comparison, loss=loss_curves(task.adapters.by_arm))

@@ -12,7 +12,7 @@ from phi3kit.dataset.heldout import read_held_out
 from phi3kit.dataset.leakage import find_leaks
 from phi3kit.errors import DataError
 from phi3kit.progress import note
-from phi3kit.records import DataDigest, Failure, Message
+from phi3kit.records import DataDigest, Failure, Leak, Lengths, Message
 from phi3kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,10 +80,22 @@ def refuse_findings(found: DataDigest | None, *, where: str) -> None:
     Raises:
         DataError: says how many do what.
     """
-    said = [] if found is None else [f"{count:,} {what}" for count, what in (
-        (len({leak.line for leak in found.leaks}), "are close to a held-out question"),
-        (found.conflicts, "have the prompt of another and a different answer"),
-        (found.lengths.cut, f"are longer than {found.lengths.limit:,} tokens and are cut"))
+    if found is not None:
+        refuse_counts(found.leaks, found.conflicts, found.lengths, where=where)
+
+
+def refuse_counts(leaks: Sequence[Leak], conflicts: int, sizes: Lengths | None, *,
+                  where: str) -> None:
+    """The same of what was counted; `sizes` is None where the tokenizer is not here.
+
+    Raises:
+        DataError: as `refuse_findings`.
+    """
+    said = [f"{count:,} {what}" for count, what in (
+        (len({leak.line for leak in leaks}), "are close to a held-out question"),
+        (conflicts, "have the prompt of another and a different answer"),
+        (sizes.cut if sizes else 0,
+         f"are longer than {sizes.limit if sizes else 0:,} tokens and are cut"))
         if count]
     if said:
         raise DataError(f"of the examples {', '.join(said)}", where=where,

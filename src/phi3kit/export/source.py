@@ -10,6 +10,7 @@ import msgspec
 
 from phi3kit import runs
 from phi3kit.errors import DataError, RunError
+from phi3kit.export.unfinished import to_finish
 from phi3kit.settings import ModelSettings, Settings, flatten, keys
 
 
@@ -63,7 +64,7 @@ def read_source(run: Path, settings: Settings) -> Source:
                        mend="Give a folder that `phi3kit finetune` made")
     if state["status"] != "complete":
         raise RunError("training is not finished", where=str(run),
-                       mend=f"Finish it: phi3kit finetune --resume {run}")
+                       mend=f"Finish it: {to_finish(run, state)}")
     try:
         return _source(run, state, settings)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -20,10 +20,13 @@ from phi3kit.plan.time import plan_times
 from phi3kit.records import DatasetSize, TrainingPlan
 from phi3kit.settings import FinetuneSettings, Settings
 
+TOKENS_PER_EXAMPLE = 300  # prompt and answer, where nobody says
+
 
 def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
                   gpu: str | None = None, gpu_memory: float | None = None, gpus: int = 1,
-                  examples: int | None = None, tokens_per_example: int = 300,
+                  examples: int | None = None,
+                  tokens_per_example: int = TOKENS_PER_EXAMPLE,
                   hours: bool = False, price: float | None = None,
                   batch: int | None = None) -> TrainingPlan:
     """Memory of each method, and hours and cost where a dataset or its size is known.
@@ -35,7 +38,8 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
         methods: to plan for.
         gpu: the name of a card, in place of `gpu_memory`, in GB.
         gpus: how many such cards there are.
-        examples: how many there will be, of `tokens_per_example`; stands in for the dataset.
+        examples: how many there will be, of `tokens_per_example`, which `finetune.max_tokens` cuts;
+            stands in for the dataset.
         hours: whether `finetune.dataset` is counted even if neither card nor price ask for it.
         price: of an hour of a card; of the machine, where the plan is for a process.
         batch: rows per forward pass, in place of those of `finetune`.
@@ -150,8 +154,12 @@ def _size(values: Settings, examples: int | None, tokens_per_example: int, *,
           counted: bool) -> DatasetSize | None:
     """Of the dataset as it is given, or else of the file when it has to be counted."""
     if examples is not None:
-        return DatasetSize(source="", examples=examples, tokens=examples * tokens_per_example,
-                           longest=tokens_per_example, how="as given")
+        row = min(tokens_per_example, values.finetune.max_tokens)
+        how = "as given" if row == tokens_per_example else (
+            f"as given; what is beyond finetune.max_tokens, {row:,} of {tokens_per_example:,}, is "
+            "not trained on")
+        return DatasetSize(source="", examples=examples, tokens=examples * row, longest=row,
+                           how=how)
     if values.finetune.dataset is None or not counted:
         return None
     return dataset_size(values)

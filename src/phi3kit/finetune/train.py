@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from phi3kit import __version__, runs
+from phi3kit import runs
 from phi3kit.dataset.digest import digest, digest_lines, refuse_findings, refuse_left_out
 from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, Examples, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
-from phi3kit.files import sha256_bytes
 from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
+from phi3kit.finetune.identity import inputs_of, refuse_changed
 from phi3kit.finetune.lean import keep_lean
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
@@ -26,15 +26,10 @@ from phi3kit.finetune.processes import Processes
 from phi3kit.finetune.search import Search
 from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
-from phi3kit.settings import Resolved, Settings, flatten
+from phi3kit.settings import Resolved, Settings
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
-
-# Settings of `finetune` that do not change the result, but for rounding.
-_NOT_IDENTITY = ("dataset", "micro_batch_tokens", "packing", "checkpointing", "shard",
-                 "report_to")
-
 
 def finetune(settings: Settings, resolved: Resolved | None = None, *,
              fresh: bool = False, resume: Path | None = None,
@@ -87,19 +82,11 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
               fresh: bool, resume: Path | None, strict: bool) -> TrainReport:
-    path = Path(settings.finetune.dataset or "")
-    data = read_examples(path)
-    questions = Path(settings.compare.questions) if settings.compare.questions else None
-    kept, leaked = without_held_out(data.examples, held_out(questions), where=str(path))
-    failures = [*data.failures, *leaked]
-    if not kept:
-        why = failures[0].why if failures else "it holds no examples"
-        raise DataError(f"none of the {len(failures)} examples can be used; the first: {why}",
-                        where=failures[0].where if failures else str(path))
+    data, kept, failures = usable(settings)
     if strict:
         refuse_left_out(failures)
     with Search(settings, kept, team) as search, contextlib.ExitStack() as held:
-        inputs = _inputs(settings, data, kept, search)
+        inputs = inputs_of(settings, data, kept, search)
         if resume is not None:
             resume = resume if resume.name else resume.resolve()  # ".": what is saved names the run
             refuse_changed(resume, inputs)
@@ -132,6 +119,24 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
         return _train(settings, run, kept, failures, data.format, search, team, strict=strict)
 
 
+def usable(settings: Settings) -> tuple[Examples, list[Example], list[Failure]]:
+    """What `finetune.dataset` holds, the examples to train on, and why the others are none.
+
+    Raises:
+        DataError: it cannot be read, or none of its examples can be used.
+    """
+    path = Path(settings.finetune.dataset or "")
+    data = read_examples(path)
+    questions = Path(settings.compare.questions) if settings.compare.questions else None
+    kept, leaked = without_held_out(data.examples, held_out(questions), where=str(path))
+    failures = [*data.failures, *leaked]
+    if not kept:
+        why = failures[0].why if failures else "it holds no examples"
+        raise DataError(f"none of the {len(failures)} examples can be used; the first: {why}",
+                        where=failures[0].where if failures else str(path))
+    return data, kept, failures
+
+
 def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
     if team.leads:
         checkpoints.discard(run.path)  # a kill may have come before that
@@ -141,60 +146,6 @@ def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
         refuse_left_out(report.skipped)
         refuse_findings(report.data, where=str(run.path))
     return replace(report, run=str(run.path), reused=True)
-
-
-def refuse_changed(run: Path, inputs: Mapping[str, Any]) -> None:
-    """Compare what a run was made from with `inputs`.
-
-    Raises:
-        RunError: no run of `finetune`, or made from something else, which is named.
-    """
-    state = runs.read_run(run)
-    if state.get("kind") != "finetune":
-        raise RunError("this is no run of finetune", where=str(run),
-                       mend="Give a folder that `phi3kit finetune` made")
-    before, now = flatten(state["inputs"]), flatten(inputs)
-    if "reads" not in state["inputs"]:  # a run of before that was recorded
-        now = {key: value for key, value in now.items() if not key.startswith("reads.")}
-    changed = [_change(key, before.get(key), now.get(key)) for key in {**before, **now}
-               if before.get(key) != now.get(key)]
-    if changed:
-        raise RunError(f"made with something else: {'; '.join(changed)}", where=str(run),
-                       mend="Give the same again, or leave out --resume for a run of its own")
-
-
-def _change(key: str, before: Any, now: Any) -> str:
-    if key in ("dataset", "base", "index"):  # hashes tell nobody anything
-        return f"the {key} has another content"
-    if key == "kept":
-        return "other examples are held out"
-    if key.startswith("reads."):
-        return f"the base has another {key.partition('.')[2]}"
-    return f"{key} was {before!r} and is {now!r}"
-
-
-def _inputs(settings: Settings, data: Examples, kept: Sequence[Example],
-            search: Search) -> dict[str, Any]:
-    """Everything that changes the adapter: the identity of the run."""
-    from phi3kit.models.bases import fingerprint, reading
-
-    model = settings.model
-    own = {key: value for key, value in msgspec.to_builtins(settings.finetune).items()
-           if key not in _NOT_IDENTITY}
-    inputs: dict[str, Any] = {
-        "phi3kit": __version__, "dataset": data.sha256, "examples": len(kept),
-        "base": fingerprint(model.name, model.revision), "dtype": model.dtype,
-        "device": model.device, "instruction": settings.ask.instruction, "finetune": own,
-    }
-    if reads := reading(model.name, model.revision):
-        inputs["reads"] = reads
-    if len(kept) < len(data.examples):  # which ones were held out, not only how many
-        lines = ",".join(str(example.line) for example in kept)
-        inputs["kept"] = sha256_bytes(lines.encode())
-    if search.fingerprint is not None:
-        inputs |= {"index": search.fingerprint, "passages": settings.ask.passages,
-                   "min_similarity": settings.ask.min_similarity}
-    return inputs
 
 
 def _sources(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:

@@ -53,16 +53,20 @@ def changes(need: Need, method: Method, step: Step, memory_gb: float, *,
     return tuple(found)
 
 
-def advice(found: Sequence[PlanChange], need: Need, fits: bool | None) -> tuple[str, ...]:
+def advice(found: Sequence[PlanChange], need: Need, step: Step,
+           fits: bool | None) -> tuple[str, ...]:
     """The changes in words; what the smallest step of all takes when none of them suffices."""
     if fits is not False:
         return ()
     lines = [f"{change.flags} takes {change.total / _GB:.1f} GB, saves {change.saves / _GB:.1f}"
              + ("" if change.fits else ": not enough by itself") for change in found]
     if not any(change.fits for change in found):
-        least = need("qlora", Step(context=_LEAST_CONTEXT, checkpointing=True))
-        lines.append(f"even qlora at --checkpointing --batch 1 --context {_LEAST_CONTEXT} takes "
-                     f"{least / _GB:.1f} GB: take more or larger cards, or a smaller model")
+        least = replace(step, batch=1, checkpointing=True, rank=min(step.rank, _SMALL_RANK),
+                        context=min(step.context, _LEAST_CONTEXT))
+        rank = f" --rank {least.rank}" if least.rank < step.rank else ""
+        lines.append(f"even qlora at --checkpointing --batch 1 --context {least.context}{rank} "
+                     f"takes {need('qlora', least) / _GB:.1f} GB: take more or larger cards, or a "
+                     "smaller model")
     return tuple(lines)
 
 

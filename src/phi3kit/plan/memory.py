@@ -83,7 +83,7 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
         str(card): {end: gpus_needed(shape, method, ends[end], card, end, float32=float32)
                     for end in ENDS}
         for card in CARDS_GB}
-    told = advice(found, need, fits) if gpu_memory_gb is not None else _for_some_cards(
+    told = advice(found, need, step, fits) if gpu_memory_gb is not None else _for_some_cards(
         shape, method, step, {card: by_end["expected"] for card, by_end in counts.items()})
     return MemoryPlan(
         model=shape.name, parameters=shape.parameters, method=method, context=context,

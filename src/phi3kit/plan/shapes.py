@@ -12,6 +12,7 @@ from typing import Any
 from phi3kit.errors import ModelError
 from phi3kit.models.bases import hub_config, is_hub_id
 from phi3kit.models.catalog import CATALOG, find
+from phi3kit.plan.gated import GATED, Gated
 from phi3kit.plan.ungated import UNGATED, kept_by, plainly_named
 
 
@@ -72,9 +73,6 @@ _MOST_WIDE = 10**8  # and no width or count in a config.json is near this
 # Where a config.json says that each token passes through some of the weights only.
 _EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _MEND = "Give a folder with its config.json, or its size, such as 7B"
-# Where a config.json that does not tell means one matrix for embeddings and output layer: of the
-# gated decoders that transformers has, those whose own default it is. A test compares.
-_TIED = frozenset({"cohere", "cohere2", "gemma", "gemma2", "gemma3_text", "smollm3"})
 # What the module of query, key and value is called where it is one.
 _FUSED = frozenset({"qkv_proj", "query_key_value"})
 
@@ -157,7 +155,16 @@ def _from_config(name: str, path: Path) -> Shape:
     if experts:
         raise ModelError(f"a mixture of experts ({experts}), whose weights are not counted",
                          where=str(path), mend="Give its size instead, such as 47B")
-    ungated = UNGATED.get(str(config.get("model_type")))
+    if config.get("kv_lora_rank"):
+        raise ModelError("latent attention (kv_lora_rank), whose weights are not counted",
+                         where=str(path), mend="Give its size instead, such as 16B")
+    kind = config.get("model_type")
+    ungated = UNGATED.get(str(kind))
+    # One that does not say what it is, is taken for what most are.
+    gated = GATED.get(str(kind)) or Gated()
+    if kind is not None and ungated is None and str(kind) not in GATED:
+        raise ModelError(f"a model of the kind {str(kind)[:40]!r}, whose weights are not counted",
+                         where=str(path), mend="Give its size instead, such as 7B")
     if ungated is not None:
         config = plainly_named(config)
     hidden, heads = _number(config, "hidden_size", path), _number(
@@ -169,12 +176,13 @@ def _from_config(name: str, path: Path) -> Shape:
                   kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
                   intermediate=intermediate, gated=ungated is None,
                   kept=4 if ungated is None else kept_by(config),
-                  fused=ungated.fused if ungated else config.get("model_type") == "phi3",
-                  head_dim=_number(config, "head_dim", path, max(1, hidden // heads)),
+                  fused=ungated.fused if ungated else gated.fused,
+                  head_dim=_number(config, "head_dim", path,
+                                   gated.head_dim or max(1, hidden // heads)),
                   parameters=0, context=_number(
                       config, "max_position_embeddings", path, _LONGEST_PLANNED))
     tied = config.get("tie_word_embeddings",
-                      ungated.tied if ungated else config.get("model_type") in _TIED)
+                      ungated.tied if ungated else gated.tied)
     embeddings = vocab * hidden * (1 if tied else 2)
     if ungated is not None and ungated.positions is not None:
         embeddings += hidden * (bare.context + ungated.positions)

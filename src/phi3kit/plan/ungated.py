@@ -35,6 +35,9 @@ class Ungated:
 
 # By `model_type`.
 UNGATED: Mapping[str, Ungated] = MappingProxyType({
+    "apertus": Ungated(),
+    "arcee": Ungated(),
+    "biogpt": Ungated(tied=True, positions=2),
     "bloom": Ungated(fused=True, tied=True),
     "codegen": Ungated(fused=True),
     "falcon": Ungated(fused=True, tied=True),
@@ -43,6 +46,8 @@ UNGATED: Mapping[str, Ungated] = MappingProxyType({
     "gpt_neo": Ungated(tied=True, positions=0),
     "gpt_neox": Ungated(fused=True),
     "gptj": Ungated(),
+    "jais2": Ungated(),
+    "nanochat": Ungated(),
     "nemotron": Ungated(),
     "opt": Ungated(tied=True, positions=2),
     "persimmon": Ungated(fused=True),

@@ -58,6 +58,15 @@ def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) 
     if path.is_file():
         tree, lines = _read(path)
     given = {key: value for key, value in (flags or {}).items() if value is not None}
+    in_file = set(flatten(tree))
+
+    def place(key: str) -> str:
+        if key in given:
+            return "--" + key.rpartition(".")[2].replace("_", "-")
+        return f"{path.name}:{lines[key]}" if key in lines else path.name
+
+    if not all(isinstance(tree.get(section, {}), dict) for section in SECTIONS):
+        converted(tree, place)  # `model: phi-3-mini`: refused before a flag is put into the name
     for key, value in given.items():
         section, _, name = key.rpartition(".")
         if section:
@@ -65,17 +74,11 @@ def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) 
         else:
             tree[name] = value
 
-    def place(key: str) -> str:
-        if key in given:
-            return "--" + key.rpartition(".")[2].replace("_", "-")
-        return f"{path.name}:{lines[key]}" if key in lines else path.name
-
     valid = flatten(msgspec.to_builtins(Settings()))
     for key in flatten(tree):
         if key not in valid and key not in SECTIONS:
             raise unknown(key, valid, place)
     values = converted(tree, place)
-    in_file = set(lines)
     sources: dict[str, Source] = {
         key: "flag" if key in given else "file" if key in in_file else "default"
         for key in flatten(msgspec.to_builtins(values))
@@ -107,7 +110,12 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     lines: dict[str, int] = {}
     assert isinstance(node, yaml.MappingNode)
     for key_node, value_node in node.value:
-        key = str(key_node.value)
+        key, line = str(key_node.value), key_node.start_mark.line + 1
+        if key in lines:
+            what = "section" if key in SECTIONS else "key"
+            raise SettingsError(f"the {what} '{key}' stands twice, first on line {lines[key]}",
+                                where=f"{path.name}:{line}", mend="Make one of the two")
+        lines[key] = line
         if isinstance(value_node, yaml.MappingNode):
             for inner, _ in value_node.value:
                 dotted = f"{key}.{inner.value}"
@@ -115,7 +123,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
                     raise SettingsError(f"the key '{dotted}' stands twice",
                                         where=f"{path.name}:{inner.start_mark.line + 1}")
                 lines[dotted] = inner.start_mark.line + 1
-        lines.setdefault(key, key_node.start_mark.line + 1)
     # `model:` with every key commented out is an empty section, not an error.
     return {str(k): {} if v is None and str(k) in SECTIONS else v
             for k, v in tree.items()}, lines

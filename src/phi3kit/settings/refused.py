@@ -53,9 +53,12 @@ def converted(tree: Mapping[str, Any], place: Callable[[str], str]) -> Settings:
         key = at.rpartition("`$.")[2].rstrip("`").split("[")[0]
         strange = _NO_CHOICE.fullmatch(what)
         said = f"there is no {strange[1]}" if strange else _plainly(what)
-        raise SettingsError(
-            f"'{key}': {said}" if key else said, where=place(key),
-            mend=f"Take one of {', '.join(_choices(key))}" if strange else None) from error
+        mend = f"Take one of {', '.join(_choices(key))}" if strange else None
+        if key in SECTIONS:
+            first = get_type_hints(Settings)[key].__struct_fields__[0]
+            mend = f"Write {key}: {{{first}: …}}"
+        raise SettingsError(f"'{key}': {said}" if key else said, where=place(key),
+                            mend=mend) from error
 
 
 def _plainly(what: str) -> str:
