@@ -26,8 +26,9 @@ class ChatServer(ThreadingHTTPServer):
 
     Attributes:
         requests: (path, headers, body) of each request.
-        orders: what to do with the next requests, in order: a status, "garbage", "hang up", …;
-            when it is empty, answer.
+        orders: what to do with the next requests, in order: a status, "garbage", "hang up", …,
+            or the message to answer with and how it ended, as (fields, finish reason); when it
+            is empty, answer.
     """
 
     daemon_threads = True
@@ -65,12 +66,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif "/embeddings" in self.path:
             self._embed(body, order)
         elif body.get("stream"):
-            self._stream(body, broken=order == "break off")
+            self._stream(body, order)
         else:
+            fields, end = order or ({"content": self._answer(body)}, "stop")
             self._send(200, json.dumps({
                 "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
-                "choices": [{"index": 0, "finish_reason": "stop", "message": {
-                    "role": "assistant", "content": self._answer(body)}}],
+                "choices": [{"index": 0, "finish_reason": end, "message": {
+                    "role": "assistant", **fields}}],
                 "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
             }).encode())
 
@@ -92,21 +94,26 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: dict[str, Any]) -> str:
         return str(body["messages"][-1]["content"]).upper()
 
-    def _stream(self, body: dict[str, Any], *, broken: bool) -> None:
+    def _stream(self, body: dict[str, Any], order: Any) -> None:
+        broken = order == "break off"
+        deltas, end = [{"content": f"{word} "} for word in self._answer(body).split()], "stop"
+        if isinstance(order, tuple):
+            fields, end = order
+            deltas = [{name: part} for name, text in fields.items()
+                      for part in ([None] if text is None else text)]
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
-        for word in self._answer(body).split():
-            event = {**_CHUNK, "model": body["model"],
-                     "choices": [{"index": 0, "delta": {"content": f"{word} "}}]}
+        for delta in deltas:
+            event = {**_CHUNK, "model": body["model"], "choices": [{"index": 0, "delta": delta}]}
             self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
             if broken:
                 self.wfile.write(b"data: {\"id\": \n\n")
                 self.close_connection = True
                 return
         last = {**_CHUNK, "model": body["model"],
-                "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+                "choices": [{"index": 0, "delta": {}, "finish_reason": end}]}
         self.wfile.write(f"data: {json.dumps(last)}\n\ndata: [DONE]\n\n".encode())
         self.close_connection = True
 

@@ -73,3 +73,17 @@ def test_citations_of_earlier_turns_and_bytes_that_are_no_text_reach_no_model(mo
 def test_json_needs_a_question(project: Path, run_cli):
     done = run_cli("ask", "--json", cwd=project)
     assert done.returncode == 2 and "needs a question" in done.stderr
+
+
+def test_thoughts_alone_fail_and_stay_out_of_what_was_said(project: Path, run_cli):
+    with chat_server() as server:
+        server.orders = [({"content": None, "reasoning_content": "Hm"}, "length")]
+        done = run_cli("ask", "Why?", "--no-rag", "--generator", server.url, "--model", "m",
+                       "--max-new-tokens", "7", cwd=project)
+        assert done.returncode == 1 and done.stdout == ""
+        assert "spent its 7 tokens on thoughts. Raise --max-new-tokens" in done.stderr
+        server.orders = [({"content": "<think>Hm</think> So."}, "stop")]
+        done = run_cli("ask", "--no-rag", "--generator", server.url, "--model", "m", cwd=project,
+                       input="one\ntwo\n")
+    assert "So." in done.stdout and "Hm" not in done.stdout
+    assert [m["content"] for m in server.requests[-1][2]["messages"]][1:] == ["one", "So.", "two"]

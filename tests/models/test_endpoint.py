@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from phi3kit import settings
 from phi3kit.errors import ModelError
@@ -13,6 +16,7 @@ from phi3kit.models import endpoint
 from phi3kit.models.endpoint import EndpointGenerator, as_data
 from phi3kit.models.loading import load_base
 from phi3kit.models.server_url import checked_url
+from phi3kit.models.thoughts import without_thoughts
 from speaks_openai import ChatServer, chat_server
 
 
@@ -140,6 +144,45 @@ def test_an_answer_that_is_none_is_an_error(server):
 
 def test_an_empty_answer_is_one(server):
     assert list(generator(server.url).stream(ask(""), max_new_tokens=5)) == []
+
+
+@pytest.mark.parametrize(("fields", "end", "said"), [
+    ({"content": None, "reasoning_content": "Let me see"}, "length",
+     "spent its 5 tokens on thoughts. Raise --max-new-tokens or turn its thinking off"),
+    ({"content": "", "reasoning": "Let me see"}, "length", "spent its 5 tokens on thoughts"),
+    ({"content": "<think>Let me"}, "length", "spent its 5 tokens on thoughts"),
+    ({"content": None}, "length", "spent its 5 tokens on thoughts"),
+    ({"content": "<think>So</think> \n"}, "stop", "ended after its thoughts"),
+    ({"content": None}, "content_filter", r"before it began \(content_filter\)"),
+])
+def test_an_answer_that_never_began_is_an_error(server, fields, end, said):
+    server.orders = [(fields, end)] * 2
+    found = answers(server, "hello")[0]
+    assert found.text == "" and re.search(said, found.error)
+    with pytest.raises(ModelError, match=said):
+        list(generator(server.url).stream(ask("hello"), max_new_tokens=5))
+
+
+@pytest.mark.parametrize(("written", "shown"), [
+    ("<think>Passage [9]?</think>\n\nEvery 14 days [1].", "Every 14 days [1]."),
+    ("\n<think>\n\n</think>\n\n", ""), ("<b>14</b>", "<b>14</b>"), ("<thin", "<thin"),
+    ("It is <think>x</think>.", "It is <think>x</think>."), ("</think>So", "</think>So"),
+])
+def test_thoughts_are_no_part_of_an_answer(server, written, shown):
+    order = ({"content": written, "reasoning": ""}, "stop")
+    server.orders = [order] * 2
+    assert answers(server, "hello")[0].text == shown
+    if shown:
+        streamed = generator(server.url).stream(ask("hello"), max_new_tokens=5)
+        assert "".join(streamed).strip() == shown
+
+
+@given(text=st.lists(st.sampled_from(["<think>", "</think>", "<", "thi", " ", "14 days"]),
+                     max_size=8).map("".join), data=st.data())
+def test_the_cuts_of_a_stream_change_no_thoughts(text, data):
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=9)))
+    pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True)]
+    assert "".join(without_thoughts(pieces)) == "".join(without_thoughts([text]))
 
 
 def test_commands_that_need_the_weights_say_so():

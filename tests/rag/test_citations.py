@@ -43,6 +43,16 @@ PASSAGES = (
     ("Viton [2], [9]. Bananas, [8] blue,", "Viton [2]. Bananas blue,", (9, 8)),
     ("[ , ] yes", "[ , ] yes", ()),
     ("an open [1", "an open [1", ()),
+    ("Nonsense [Passage 9].", "Nonsense.", (9,)),
+    ("Nonsense [passages 1, 2].", "Nonsense [1, 2].", ()),
+    ("Nonsense [Source 3], [Document 2] [DOC 1 and Source 8]", "Nonsense [3], [2] [1]", (8,)),
+    ("Nonsense【9】【2】.", "Nonsense[2].", (9,)),
+    ("Nonsense [^9] [^1, ^2].", "Nonsense [1, 2].", (9,)),
+    ("Nonsense [1†source] 【1†L3-L5】 【7†L1】", "Nonsense [1] [1]", (7,)),
+    ("Nonsense [1 and 2] [1 & 2, and 3].", "Nonsense [1, 2] [1, 2, 3].", ()),
+    ("See [3 documents], [Passage], [the source 2], [and 1], [1】 and [B and 1]",
+     "See [3 documents], [Passage], [the source 2], [and 1], [1】 and [B and 1]", ()),
+    ("`[Passage 9]` is code [Sources 2-3]", "`[Passage 9]` is code [2, 3]", ()),
 ])
 def test_only_citations_of_shown_passages_remain(written, shown, removed):
     checked = check(written, PASSAGES)
@@ -97,7 +107,8 @@ ANSWERS = st.lists(st.sampled_from([
     "[", "]", "[1]", "[7]", "[1,9]", "[1-3]", "[2 \u2013 8]", "``", "\n```",
     "```py\n", ", ", ",", "[0] ", " [2", ", 3]", ". ", ".", "\n", " ", "`",
     "No. 4", "K-200", "Ilse Brandt", "Bananas", "12.5", "!", "\"", "e.g. so", "1. ",
-    "I do not know", "ß", "\t",
+    "I do not know", "ß", "\t", "[Passage 9]", "[sources 1", " and ", "[^", "【", "】", "【2】",
+    "†L3-L5", "[1†source]", "[Doc", "uments 2", " & 3]", "PASSAGES ",
 ]) | st.text(max_size=4), max_size=25).map("".join)
 
 
@@ -136,6 +147,20 @@ def test_a_wrong_citation_never_reaches_the_screen():
 def test_a_bracket_that_never_closes_does_not_hold_the_answer_back():
     checker = Checker(PASSAGES)
     assert checker.feed("see [" + "1" * 80).startswith("see [111")
+
+
+@pytest.mark.parametrize("written", ["Bananas [Passages 7 and 8†L7-L8]", "Bananas 【7†L8】",
+                                     "Bananas [^7, ^8]", "Bananas [ref 7 & document 8]"])
+def test_none_of_another_form_does_either(written):
+    checker = Checker(PASSAGES)
+    shown = "".join(checker.feed(char) for char in written)
+    assert shown + checker.close() == "Bananas" and checker.result().removed[0] == 7
+
+
+def test_a_bracket_of_words_is_shown_as_soon_as_it_cites_nothing():
+    checker = Checker(PASSAGES)
+    assert checker.feed("see [the") == "see [the"
+    assert Checker(PASSAGES).feed("see [passages of") == "see [passages of"
 
 
 def test_a_backtick_that_never_closes_does_not_hold_the_answer_back():

@@ -89,6 +89,21 @@ def test_the_frame_of_two_passages_costs_at_most_60_tokens():
     ("The answer is not available.", True), ("unknown", False),  # may be a label
     ("", False), ("Viton.", False), ("I know.", False), ("I do not knowingly lie.", False),
     ("The seal is Viton, I do not know why.", False), ("The passages do not matter.", False),
+    ("Based on the passages, I do not know.", True),
+    ("Sorry, from the given passages I don't know.", True),
+    ("The passages provided do not say.", True), ("The passage does not give the weight.", True),
+    ("The documents don't mention it.", True), ("No passage says.", True),
+    ("None of the passages mention it.", True),
+    ("I cannot answer that from the passages.", True), ("I can’t say.", True),
+    ("There is no information about that in the passages.", True),
+    ("I don't have enough information.", True),
+    ("The passages say 14 days", False), ("Based on the passages, 14 days.", False),
+    ("The manual does not give a limit for X but 14 days for Y", False),
+    ("The passage does not give a limit for X, but 14 days for Y [1].", False),
+    ("The passages provided are two.", False), ("No passage is allowed at night.", False),
+    ("There is no information desk at Quarr Point.", False),
+    ("I cannot answer for the keeper, only for the winch.", False),
+    ("I do not have any.", False),
 ])
 def test_is_abstention_looks_at_the_start(text, abstains):
     assert is_abstention(text) is abstains

@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.generate import Generation, OnBatch
+from phi3kit.models.server_answer import ServerAnswer
 from phi3kit.models.server_errors import Mends, explain
 from phi3kit.models.server_url import KEY, checked_url
+from phi3kit.models.thoughts import without_thoughts
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
 
@@ -71,8 +73,9 @@ class EndpointGenerator:
                  batch_tokens: int, on_batch: OnBatch | None = None) -> list[Generation]:
         """Answer every prompt, several requests at a time; results in the order of the prompts.
 
-        A prompt that the server refuses gets a `Generation` with `error`; 429 and server
-        errors are tried again first. `batch_tokens` is the server's affair and not used.
+        A prompt that the server refuses, or spends all tokens on thoughts for, gets a
+        `Generation` with `error`; 429 and server errors are tried again first. Thoughts are no
+        part of an answer. `batch_tokens` is the server's affair and not used.
 
         Raises:
             ModelError: the server cannot be reached, or refuses the key or the model.
@@ -107,22 +110,26 @@ class EndpointGenerator:
             return  # what it makes of this request tells nothing about the others
 
     def stream(self, messages: Sequence[Message], *, max_new_tokens: int) -> Iterator[str]:
-        """One answer in pieces. Closing the iterator early ends the request.
+        """One answer in pieces, without thoughts. Closing the iterator early ends the request.
 
         Raises:
-            ModelError: the server cannot be reached, refuses, or breaks off.
+            ModelError: the server cannot be reached, refuses, breaks off, or ends before an
+                answer begins.
         """
+        answer, silent = ServerAnswer(), True
         try:
             # Somebody waits: a server that is not there is told in a second or two.
             with self._client.with_options(max_retries=2).chat.completions.create(
                     **self._request(messages, max_new_tokens), stream=True) as events:
-                answered = False
-                for event in events:
-                    answered = answered or bool(event.choices)
-                    if event.choices and (piece := event.choices[0].delta.content):
-                        yield piece
-            if not answered:  # a page or an object of something else, with status 200
+                for piece in without_thoughts(
+                        answer.take(event.choices[0], event.choices[0].delta)
+                        for event in events if event.choices):
+                    silent = silent and not piece.strip()
+                    yield piece
+            if not answer.begun:  # a page or an object of something else, with status 200
                 raise _no_answer(self._url)
+            if silent and (reason := answer.silence(max_new_tokens)):
+                raise reason
         except ModelError:
             raise
         except Exception as error:  # the client's own, and those of its transport library
@@ -133,7 +140,8 @@ class EndpointGenerator:
         try:
             found = self._client.chat.completions.create(**self._request(
                 messages, max_new_tokens))
-            text = found.choices[0].message.content or ""
+            choice, answer = found.choices[0], ServerAnswer()
+            written = answer.take(choice, choice.message)
         except _fatal() as error:
             raise self._error(error) from error
         except (AttributeError, TypeError, IndexError):
@@ -143,10 +151,12 @@ class EndpointGenerator:
             return Generation("", self.count_tokens(messages), 0,
                               time.perf_counter() - started, error=first_line(error))
         used = found.usage
+        text = "".join(without_thoughts([written])).strip()
+        silence = None if text else answer.silence(max_new_tokens)
         return Generation(
-            text.strip(), used.prompt_tokens if used else self.count_tokens(messages),
-            used.completion_tokens if used else len(text) // _CHARACTERS_PER_TOKEN,
-            time.perf_counter() - started)
+            text, used.prompt_tokens if used else self.count_tokens(messages),
+            used.completion_tokens if used else len(written) // _CHARACTERS_PER_TOKEN,
+            time.perf_counter() - started, error=str(silence or ""))
 
     def _request(self, messages: Sequence[Message], max_new_tokens: int) -> dict[str, Any]:
         # Newer models of OpenAI's own refuse the name that every other server understands.

@@ -15,11 +15,21 @@ from phi3kit.rag.evidence import best_passage
 from phi3kit.rag.prompt import is_abstention
 from phi3kit.records import Citation, Passage
 
-# [1], [ 2 ], [1, 3], [1-3]; with any of the dashes that stand between numbers. The bound keeps
-# a stream from waiting for a bracket that never closes.
+# [1], [ 2 ], [1, 3], [1-3]; with any of the dashes that stand between numbers. And what models
+# learned to cite by elsewhere: [Passage 9], [1 and 2], [^9], 【9】, 【1†L3-L5】. The bound keeps a
+# stream from waiting for a bracket that never closes.
 _DASH = r"[-\u2010-\u2014\u2212]"
-_MARKER = re.compile(rf"\[(?:[\s0-9,;]|(?<=[\s0-9]){_DASH}(?=[\s0-9])){{1,60}}\]")
-_MARKER_BEGUN = re.compile(rf"\[(?:[\s0-9,;]|{_DASH}){{0,60}}\Z")
+_LABELS = ("passages", "passage", "sources", "source", "documents", "document", "docs", "doc",
+           "references", "reference", "refs", "ref")
+_LABEL = "|".join(_LABELS)
+_MARK = rf"""(?:[\s0-9,;&]|(?<=[\s0-9]){_DASH}(?=[\s0-9])|(?<=[\s0-9])and(?=[\s0-9])
+    |\^(?=[0-9])|(?<![a-z])(?:{_LABEL})(?=\s{{0,3}}[0-9])){{1,60}}(?:†[^][【】\n]{{0,40}})?"""
+_MARKER = re.compile(rf"\[{_MARK}\]|【{_MARK}】", re.IGNORECASE | re.VERBOSE)
+_WORDS_BEGUN = "|".join(sorted({word[:end] for word in ("and", *_LABELS)
+                                for end in range(1, len(word) + 1)}, key=len, reverse=True))
+_MARKER_BEGUN = re.compile(
+    rf"[\[【](?:[\s0-9,;&^]|{_DASH}|{_LABEL}|and){{0,60}}(?:{_WORDS_BEGUN})?"
+    r"(?:†[^][【】\n]{0,40})?\Z", re.IGNORECASE)
 _NUMBERS = re.compile(rf"([0-9]+)(?:\s*{_DASH}\s*([0-9]+))?")
 _RANGE = 100  # numbers of a range; of a longer one its ends are looked at
 _ENDS = ".!?"
@@ -114,7 +124,7 @@ class Checker:
                     yield from self._written(space.rstrip(), is_code=bool(self._fence))
                 at = start
                 break
-            if raw[at] == "[" and not self._fence:
+            if raw[at] in "[【" and not self._fence:
                 marker = _MARKER.match(raw, at)
                 if marker and any(c in "0123456789" for c in marker.group()):
                     following = raw[marker.end():marker.end() + 1]
@@ -216,6 +226,6 @@ class Checker:
 
 def _numbers(marker: str) -> Iterator[int]:
     """The numbers that a marker names, those of its ranges included."""
-    for first, last in _NUMBERS.findall(marker):
+    for first, last in _NUMBERS.findall(marker.partition("†")[0]):
         one, other = int(first), int(last or first)
         yield from (range(one, other + 1) if 0 <= other - one < _RANGE else (one, other))

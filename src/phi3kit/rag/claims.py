@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
 from itertools import pairwise
 
+from phi3kit.rag.dates import dates
+from phi3kit.rag.evidence import FUNCTION_WORDS
 from phi3kit.rag.prompt import is_abstention
+from phi3kit.rag.values import NUMBER, WORD, holds, is_signed, unit, units, values
 from phi3kit.records import Passage, Unsupported
 
 _CITATION = re.compile(r"\[[\s0-9,;]{1,60}\]")
@@ -17,24 +19,25 @@ _CITATION = re.compile(r"\[[\s0-9,;]{1,60}\]")
 _QUOTE = re.compile(r"“([^“”\n]{2,400})”|\"([^\"\n]{2,400})\"|«([^«»\n]{2,400})»|`([^`\n]{2,400})`")
 # Digits with all that hangs together with them; of these a number, alone or with its unit:
 # 1,200.50, 14-day, 24V, 10–14. The digits of TB-31 are none.
-_DIGITS = re.compile(r"(?<![\w.,])\d[\w.,]*(?:-[^\W\d_]+)?(?<![.,])")
-_MEASURE = re.compile(r"(\d+(?:[.,]\d+)*)(?:-?[^\W\d_]{1,12})?\Z")
+_DIGITS = re.compile(rf"(?<![\w.,]){NUMBER}[\w.,]*(?:-[^\W\d_]+)?(?<![.,])")
+_MEASURE = re.compile(rf"({NUMBER})(?:-?[^\W\d_]{{1,12}})?\Z")
 # The number of a list's item is nothing that was said.
 _ITEM = re.compile(r"^\s*\d{1,3}[.)]\s", re.MULTILINE)
-# Letters and digits in one word, with its hyphens: TB-31, K-310, 24V, max_depth, parseURL.
-_WORD = re.compile(r"[^\W_]+(?:[-_./'’][^\W_]+)*", re.UNICODE)
-_SENTENCE = re.compile(r"(?:\A|[.!?:]\s|\n)[\s\"'“”‘’(*#-]*")
+# I, I'm, I’d; an A that begins a quote.
+_NO_NAME = re.compile("I(?:['’][a-z]+)?|A")
+# Where any word may begin with a capital: a sentence, a list's item, a cell, what follows a dash.
+_SENTENCE = re.compile(
+    r"(?:\A|[.!?:;][\"'”’)\]*_]*\s|\n|—|\s–\s|\||(?<!\w)\d{1,3}\)\s)[\s\"'“”‘’(*_#>|-]*"
+    r"(?:\d{1,3}[.)]\s+[\"'“”‘’(*_]*)?")
+# What asks for a name; an answer of a few words to that is one, but for those that name nobody.
+_ASKS_A_NAME = re.compile(r"\b(?:who|whom|whose|which|called|named|known\s+as|name\s+of)\b",
+                          re.IGNORECASE)
+_LONGEST_NAME = 3  # words
+_NO_ANSWERS = FUNCTION_WORDS | frozenset((
+    "anybody", "anyone", "each", "either", "every", "everybody", "everyone", "neither", "nobody",
+    "none", "nothing", "somebody", "someone", "unknown"))
 # Where one sentence of an answer ends and the next begins; a citation belongs to what it follows.
 _BETWEEN = re.compile(r"[.!?]\s+(?!\[)|\n+")
-_COUNTED = re.compile(r"[\s-]{0,2}([^\W\d_]{1,20})")
-_NO_UNITS = frozenset(("", "a", "an", "and", "are", "at", "by", "for", "from", "in", "is", "of",
-                       "on", "or", "per", "the", "to", "wa", "with"))
-_SPOKEN = {
-    "zero": 0, "one": 1, "once": 1, "two": 2, "twice": 2, "three": 3, "four": 4, "five": 5,
-    "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12,
-    "dozen": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16, "seventeen": 17,
-    "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50,
-    "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +69,15 @@ def unsupported(text: str, passages: Mapping[int, Passage], question: str,
     all of them.
 
     - A quote, or code between backticks: its words, in upper or lower case, in one piece.
-    - A number: its value, however it is written (1,200 and 1200; 3.50 and 3.5; a passage's
-      "fourteen" for 14). A number that the answer computes is in no passage and is told too;
-      so is one of the question where the cited passages give others of the same unit.
+    - A number: its value and sign, however it is written (1,200, 1 200 and 1200; 3.50 and 3.5; a
+      passage's "fourteen" for 14); of a date its day, month and year (5 March 2026 and
+      2026-03-05). A number that the answer computes is in no passage and is told too; so is one
+      of the question where the cited passages give others of the same unit.
     - A name: a capitalised word that does not begin its sentence, an acronym, or a word of
-      letters and digits (a part number).
+      letters and digits (a part number); and one that is all the answer to who or which.
 
-    What an answer says in other words than these is not judged.
+    What an answer says in other words than these is not judged, nor is a single sentence that
+    abstains and cites nothing.
 
     Args:
         text: the answer.
@@ -82,7 +87,7 @@ def unsupported(text: str, passages: Mapping[int, Passage], question: str,
     Returns:
         Each claim once, in order of appearance.
     """
-    if is_abstention(text):
+    if is_abstention(text) and not _CITATION.search(text) and not _BETWEEN.search(text.strip()):
         return ()
     # Blanks of equal length, so that places in the text stay what they are.
     said = _CITATION.sub(lambda m: " " * len(m.group()), text)
@@ -122,28 +127,54 @@ def _quotes(said: str, evidence: Sequence[_Evidence]) -> Iterator[Unsupported]:
 def _numbers(said: str, evidence: Sequence[_Evidence]) -> Iterator[Unsupported]:
     items = {match.start() + len(match.group()) - len(match.group().lstrip())
              for match in _ITEM.finditer(said)}
-    named = {at for word in _WORD.finditer(said) if _is_name(word.group(), first=True)
+    named = {at for word in WORD.finditer(said) if _is_name(word.group(), first=True)
              for at in range(*word.span())}
+    dated = _dated(said, evidence)
     for word in _DIGITS.finditer(said):
         match = _MEASURE.match(word.group())
         if match is None or word.start() in named or word.start() in items:
             continue
-        held, readings = _at(evidence, word.start()), _readings(match[1])
-        if readings & _values(held.cited):
+        held, start = _at(evidence, word.start()), word.start()
+        end = start + len(match[1])
+        if start in dated or holds(held.cited, said, start, end):
             continue
-        unit = _unit(said, word.start() + len(match[1]))
-        if readings & _values(held.question) and not (
-                held.strict and unit in _units(held.cited)):
+        if holds(held.question, said, start, end) and not (
+                held.strict and unit(said, end) in units(held.cited)):
             continue
-        yield Unsupported(match[1], "number", word.start(), word.start() + len(match[1]))
+        if is_signed(said, start) and said[start - 1] in "-\u2212":
+            start -= 1
+        yield Unsupported(said[start:end], "number", start, end)
+
+
+def _dated(said: str, evidence: Sequence[_Evidence]) -> set[int]:
+    """The places of dates that a passage has, though in other words or digits."""
+    return {at for date in dates(said) if date.stands_in(_at(evidence, date.start).cited)
+            for at in range(date.start, date.end)}
 
 
 def _names(said: str, evidence: Sequence[_Evidence]) -> Iterator[Unsupported]:
-    begins = {match.end() for match in _SENTENCE.finditer(said)}
-    for match in _WORD.finditer(said):
-        if _is_name(match.group(), first=match.start() in begins) and not _held(
+    begins = {match.end() for match in _SENTENCE.finditer(said)} - _of_a_name(said, evidence)
+    dated = _dated(said, evidence)
+    for match in WORD.finditer(said):
+        if match.start() not in dated and _is_name(
+                match.group(), first=match.start() in begins) and not _held(
                 match.group(), _words(_at(evidence, match.start()).text)):
             yield Unsupported(match.group(), "name", match.start(), match.end())
+
+
+def _of_a_name(said: str, evidence: Sequence[_Evidence]) -> set[int]:
+    """Where the answer begins, when all that it says is a name, and one of no word that is there.
+
+    A word that begins a sentence is else no name for its capital.
+    """
+    words = list(WORD.finditer(said))
+    if not 0 < len(words) <= _LONGEST_NAME or words[0].group().casefold() in _NO_ANSWERS:
+        return set()
+    held = _at(evidence, words[0].start())
+    if not _ASKS_A_NAME.search(held.question) or values(words[0].group()) or any(
+            _held(word.group(), _words(held.text)) for word in words):
+        return set()
+    return {words[0].start()}
 
 
 def _is_name(word: str, *, first: bool) -> bool:
@@ -161,7 +192,7 @@ def _is_name(word: str, *, first: bool) -> bool:
 
 
 def _capital(word: str) -> bool:
-    return word[0].isupper() and word not in ("I", "A")
+    return word[0].isupper() and not _NO_NAME.fullmatch(word)
 
 
 def _held(word: str, there: frozenset[str]) -> bool:
@@ -178,54 +209,12 @@ def _held(word: str, there: frozenset[str]) -> bool:
 @lru_cache(maxsize=64)
 def _words(text: str) -> frozenset[str]:
     found = set()
-    for match in _WORD.finditer(text.casefold().replace("’", "'")):
+    for match in WORD.finditer(text.casefold().replace("’", "'")):
         word = match.group()
         found |= {word, word.removesuffix("'s")}
         if not any(c.isdigit() for c in word):
             found |= set(re.split(r"[-_./']", word))
     return frozenset(found)
-
-
-@lru_cache(maxsize=64)
-def _values(text: str) -> frozenset[str]:
-    found: set[str] = set()
-    for match in re.finditer(r"\d+(?:[.,]\d+)*", text):
-        found |= _readings(match.group())
-    for match in _WORD.finditer(text.casefold()):
-        tens, _, units = match.group().partition("-")  # twenty-one
-        if tens in _SPOKEN:
-            found.add(str(_SPOKEN[tens] + _SPOKEN.get(units, 0)))
-    return frozenset(found)
-
-
-def _unit(text: str, end: int) -> str:
-    """The word after a number that ends at `end`, as `_units` has it; "" if there is none."""
-    match = _COUNTED.match(text, end)
-    return match[1].casefold().removesuffix("s") if match else ""
-
-
-@lru_cache(maxsize=64)
-def _units(text: str) -> frozenset[str]:
-    """What is counted in a text: the words that follow its numbers, in the singular."""
-    ends = [match.end() for match in re.finditer(r"\d+(?:[.,]\d+)*", text)]
-    ends += [match.end() for match in _WORD.finditer(text)
-             if match.group().casefold().partition("-")[0] in _SPOKEN]
-    return frozenset(_unit(text, end) for end in ends) - _NO_UNITS
-
-
-def _readings(number: str) -> set[str]:
-    """The values that a number may have: 1,200 is 1200 in English and 1.2 in German.
-
-    What is no value in either, such as a date or a version, stands for itself.
-    """
-    found = set()
-    for thousands, point in ((",", "."), (".", ",")):
-        whole, _, part = number.partition(point)
-        groups = whole.split(thousands)
-        if not (point in part or thousands in part or any(len(g) != 3 for g in groups[1:])):
-            value = Decimal(f"{''.join(groups)}.{part or '0'}")
-            found.add(f"{value.normalize():f}")
-    return found or {number}
 
 
 @lru_cache(maxsize=64)

@@ -27,7 +27,8 @@ such than that the their them then there these they this those to under until up
 were what when where which while who whom whose why will with would yes you your
 answer based according passage passages question
 """
-_FUNCTION_WORDS = frozenset(_ENGLISH.split())
+FUNCTION_WORDS = frozenset(_ENGLISH.split())
+"""Words that carry no meaning of their own, and those by which answers speak of passages."""
 
 
 def best_passage(sentence: str, passages: Sequence[Passage], question: str) -> int | None:
@@ -57,7 +58,7 @@ def _content(text: str) -> frozenset[str]:
     words = set()
     for match in _WORD.finditer(spelt(text).replace("’", "'").casefold()):
         word = match.group()
-        if word not in _FUNCTION_WORDS:
+        if word not in FUNCTION_WORDS:
             words.add(word[:-1] if len(word) > 3 and word.endswith("s")
                       and not word.endswith("ss") else word)
     return frozenset(words)

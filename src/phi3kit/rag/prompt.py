@@ -23,12 +23,25 @@ _FRAME_LINE = re.compile(r"^(?=\s*(?:passages?|questions?|answers?)\s*:)",
                          re.IGNORECASE | re.MULTILINE)
 
 _THE_ANSWER = r"the\s+answer(?:\s+to\s+(?:this|the|your)\s+question)?(?:\s+is)?:?\s+"
+_SHOWN = (r"(?:given\s+|provided\s+)?(?:passages?|texts?|documents?|context)"
+          r"(?:\s+(?:provided|given|above))?")
+_SORRY = (rf"(?:(?:based\s+on|according\s+to|from)\s+(?:the|these)\s+{_SHOWN},?\s+"
+          rf"|(?:(?:i\s+am|i'm)?\s*sorry|unfortunately),?\s+(?:but\s+)?|{_THE_ANSWER}){{0,2}}")
+# "The passage does not give a limit for X but 14 days for Y" answers.
+_NO_ANSWER_FOLLOWS = r"(?![^.!?\n]*\b(?:but|only|except|until|unless)\b)"
 _ABSTAINS = re.compile(
-    rf"(?:(?:(?:i am|i'm)?\s*sorry,?\s+(?:but\s+)?|unfortunately,?\s+|{_THE_ANSWER})?"
-    r"(?:i\s+(?:really\s+|just\s+)?(?:do\s+not|don'?t)\s+know"
-    r"|(?:the|these)\s+(?:given\s+|provided\s+)?(?:passages?|texts?|documents?|context)\s+"
-    r"(?:do|does)(?:\s+not|n'?t)\s+(?:say|hold|contain|mention|provide|specify|answer))"
-    rf"|{_THE_ANSWER}(?:unknown|not\s+(?:known|available|given|provided)))\b",
+    rf"{_SORRY}(?:"
+    r"i\s+(?:really\s+|just\s+)?(?:do\s+not|don'?t)\s+know"
+    rf"|(?:the|these)\s+{_SHOWN}\s+"
+    r"(?:do|does)(?:\s+not|n'?t)\s+(?:say|hold|contain|mention|provide|specify|answer)"
+    rf"|(?:(?:the|these)\s+{_SHOWN}\s+(?:do|does)(?:\s+not|n'?t)\s+(?:give|state|tell|indicate)"
+    r"|(?:no|none\s+of\s+the)\s+passages?\s+(?:says?|mentions?|gives?|states?|tells?)"
+    r"|i\s+(?:can\s?not|can't|am\s+(?:not\s+able|unable)\s+to)\s+(?:answer|tell|say)"
+    r"|i\s+(?:do\s+not|don'?t)\s+have\s+(?:enough|sufficient|any)\s+(?:information|context)"
+    r"|there\s+(?:is|'s)\s+(?:no|not\s+enough)\s+information"
+    rf"(?=\s+(?:about|on|regarding)\b|\s+in\s+(?:the|these)\s+{_SHOWN}|\s*(?:[.!]|\Z)))"
+    rf"\b{_NO_ANSWER_FOLLOWS})\b"
+    rf"|{_THE_ANSWER}(?:unknown|not\s+(?:known|available|given|provided))\b",
     re.IGNORECASE)
 
 
