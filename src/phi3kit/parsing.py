@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 # Nesting that nobody writes by hand; far below what ends the parsers' stack.
 _DEPTH = 100
+_FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 _HALF = "half of a surrogate pair (\\ud800 to \\udfff alone), which is no character"
 
 
@@ -32,6 +34,21 @@ def read_json(text: str) -> Any:
         except UnicodeEncodeError as error:
             raise ValueError(_HALF) from error
     return value
+
+
+def whole_json(text: str) -> Any:
+    """The JSON object or list that a text is, code fences aside; None if it is none or empty."""
+    try:
+        value = json.loads(unfenced(text))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict | list) and value else None
+
+
+def unfenced(text: str) -> str:
+    """A text, stripped, without the code fence that it stands in as a whole."""
+    fenced = _FENCE.match(text.strip())
+    return (fenced.group(1) if fenced else text).strip()
 
 
 def refuse_deep_yaml(text: str | bytes) -> None:

@@ -70,6 +70,13 @@ def test_citations_of_earlier_turns_and_bytes_that_are_no_text_reach_no_model(mo
     assert [turn["content"] for turn in history] == ["What is it?", "It is Viton. See `x[0]`."]
 
 
+def test_earlier_turns_stay_as_they_are_where_there_are_no_passages_to_cite(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"One?\nTwo?\n"), "utf-8"))
+    assistant = Cites()
+    chat(assistant, closed_book=True)
+    assert assistant.asked[1][1][1]["content"] == "It is Viton [1, 3]. See `x[0]`."
+
+
 def test_json_needs_a_question(project: Path, run_cli):
     done = run_cli("ask", "--json", cwd=project)
     assert done.returncode == 2 and "needs a question" in done.stderr

@@ -21,6 +21,18 @@ from phi3kit.records import Question
     ("-5 °C", "-5 °c"),
     ("A", "a"),
     ("“Quoted” text…", "quoted text"),
+    ("(e.g. a **bold** `word`), it’s so!", "eg bold word its so"),
+    ("# Head\n- one\n* two\n• three\n> four", "head one two three four"),
+    ("one — two -- three - four / five | six", "one two three four five six"),
+    ("(-5) and −5", "-5 and -5"),
+    ("1½ or ¼ of 10² m²", "1 1/2 or 1/4 of 10 ^ 2 m2"),
+    ("1,000.5, .5, v.5", "1000.5 0.5 v5"),
+    ("10:30-11:00", "10:30 11:00"),
+    ("5% = 5 %, $5 = $ 5, n<=5", "5 % = 5 % $ 5 = $ 5 n <= 5"),
+    ("$x = 5$", "x = 5"),
+    ("¿Sí? القاهرة\u200f؟ दिल्ली। ＡＢ１２ Straße", "sí القاهرة दिल्ली ab12 strasse"),
+    ("東京タワーです。", "東 京 タワー で す"),
+    ("{}", "{}"), ("-", "-"), ("The", "the"), ("", ""),
 ])
 def test_normalise(text: str, normal: str) -> None:
     assert words.normalise(text) == normal
@@ -42,6 +54,38 @@ def test_measures_of_text(output: str, gold: list[str], exact: float, f1: float,
     assert words.exact_match(output, gold) == exact
     assert words.token_f1(output, gold) == pytest.approx(f1)
     assert words.contains(output, gold) == inside
+
+
+@pytest.mark.parametrize(("one", "other"), [
+    ("AA+", "AA-"), ("A", "A-"), ("A", "A+"), ("A", "A*"), ("C", "C#"), ("C", "C++"),
+    ("a == b", "a != b"), ("n <= 5", "n >= 5"), ("5%", "5"), ("y = -x", "y = x"), ("R&D", "RD"),
+    ("7,5 mm", "75 mm"), ("3/4", "34"), ("10:30", "1030"), (".5", "5"), ("10²", "102"),
+    ("km/h", "kmh"), ("5′", "5″"), ("", "-"), ("", "{}"), ("[]", "{}"), ("-", "+"),
+])
+def test_different_answers_are_not_equal(one: str, other: str) -> None:
+    assert words.exact_match(one, [other]) == words.exact_match(other, [one]) == 0
+    assert words.exact_match(one, [one]) == words.exact_match(other, [other]) == 1
+
+
+@pytest.mark.parametrize(("output", "gold"), [
+    ("北京。", "北京"), ("दिल्ली।", "दिल्ली"), ("القاهرة؟", "القاهرة"), ("¿sí?", "sí"),
+    ("cafe\u0301", "café"), ("１２", "12"), ("½", "1/2"), (".5", "0.5"), ("3 / 4", "3/4")])
+def test_one_answer_in_two_spellings(output: str, gold: str) -> None:
+    assert words.exact_match(output, [gold]) == 1
+
+
+def test_each_sign_of_chinese_is_a_word() -> None:
+    assert words.contains("中国的首都是北京。", ["北京"]) == 1
+    assert words.token_f1("首都是北京。", ["北京"]) == pytest.approx(2 * 2 / (5 + 2))
+
+
+@pytest.mark.parametrize("label", ["A", "B", "a"])
+def test_a_choice_that_is_an_article_is_found_like_any_other(label: str) -> None:
+    found = scores(question(answers=(label,)), f"The answer is {label.upper()}.")
+    assert {found[name] for name in ("contains", "span_f1")} == {1}
+    assert found["score"] == found["rouge_l"] == pytest.approx(2 / (3 + 1))
+    assert words.contains("It is a seal.", ["A"]) == 0
+    assert words.exact_match(f"{label}.", [label]) == words.exact_match("the seal", ["seal"]) == 1
 
 
 @pytest.mark.parametrize(("output", "rest"), [
@@ -76,6 +120,8 @@ def test_closed_kinds_repeat_few_labels() -> None:
     assert closed_kinds([*labels, *facts, *few]) == {"label"}
     many = [question(kind="many", answers=(f"l{i % 21}",)) for i in range(100)]
     assert closed_kinds(many) == frozenset()
+    grades = [question(kind="grade", answers=(("A+", "A", "A-")[i % 3],)) for i in range(5)]
+    assert closed_kinds(grades) == frozenset(), "three labels of five questions"
 
 
 def scores(asked: Question, output: str, **more: object) -> dict[str, float]:

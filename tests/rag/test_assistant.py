@@ -96,10 +96,10 @@ def test_nothing_retrieved_is_an_abstention_without_the_model():
     assert model.prompts == []
 
 
-def test_closed_book_asks_the_model_and_keeps_no_citation():
+def test_closed_book_asks_the_model_and_finds_no_citation():
     model = Model("Viton [1].")
     (answer,) = answer_all(Assistant(model, None, AskSettings()), "q")
-    assert (answer.text, answer.citations, answer.removed_citations) == ("Viton.", (), (1,))
+    assert (answer.text, answer.citations, answer.removed_citations) == ("Viton [1].", (), ())
     assert model.prompts == ["q"]
 
 

@@ -34,6 +34,13 @@ PASSAGES = (
     ("``a`[9]`` ```b[9]``` c``[8]", "``a`[9]`` ```b[9]``` c``", (8,)),
     ("So:\n```py\nx[9] = '`'\n```\nBananas [9]", "So:\n```py\nx[9] = '`'\n```\nBananas", (9,)),
     (f"` {'x' * 300}[9]`", f"` {'x' * 300} `", (9,)),
+    ("x = rows[0] [2]", "x = rows[0] [2]", ()),
+    ("Nonsense grid[0][8] [9]", "Nonsense grid[0][8]", (9,)),
+    ("Bananas[9] Viton[1].", "Bananas Viton[1].", (9,)),
+    ('{"codes": [1, 7], "text": "a [9]"}', '{"codes": [1, 7], "text": "a [9]"}', ()),
+    ('[{"seal": "K-200"}, 9, [7, 8]]\n', '[{"seal": "K-200"}, 9, [7, 8]]', ()),
+    ("```json\n[1, 7]\n```", "```json\n[1, 7]\n```", ()),
+    ('{"a": [1, 7]} says it [9].', '{"a": [1]} says it.', (7, 9)),
     ("`a`[9]`b`, `c` [9].", "`a` `b`, `c`.", (9, 9)),
     ("Nonsense [1-3].", "Nonsense [1, 2, 3].", ()),
     ("Nonsense [1\u20132], [2 - 4; 1]", "Nonsense [1, 2], [2, 3, 1]", (4,)),
@@ -103,12 +110,21 @@ def test_a_citation_by_the_model_is_not_reported_as_ours():
     assert [(c.number, c.by) for c in checked.citations] == [(2, "model")]
 
 
+def test_in_closed_book_no_bracket_is_a_citation():
+    for text in ("Grease [1] and oil [2].", "x = [1, 2, 3]", "x = rows[0]", ", [1]\n\n`[2],"):
+        checked = check(f" {text}\n", None)
+        assert (checked.text, checked.citations, checked.removed) == (text, (), ())
+        checker = Checker(None)
+        assert "".join(map(checker.feed, f" {text}\n")) + checker.close() == text
+
+
 ANSWERS = st.lists(st.sampled_from([
     "[", "]", "[1]", "[7]", "[1,9]", "[1-3]", "[2 \u2013 8]", "``", "\n```",
     "```py\n", ", ", ",", "[0] ", " [2", ", 3]", ". ", ".", "\n", " ", "`",
     "No. 4", "K-200", "Ilse Brandt", "Bananas", "12.5", "!", "\"", "e.g. so", "1. ",
     "I do not know", "ß", "\t", "[Passage 9]", "[sources 1", " and ", "[^", "【", "】", "【2】",
     "†L3-L5", "[1†source]", "[Doc", "uments 2", " & 3]", "PASSAGES ",
+    "{", "}", "[[", "\"a\": ", "\\", "{\"a\": [1, 9]}", "x[0]", "[0][7]",
 ]) | st.text(max_size=4), max_size=25).map("".join)
 
 
@@ -161,6 +177,15 @@ def test_a_bracket_of_words_is_shown_as_soon_as_it_cites_nothing():
     checker = Checker(PASSAGES)
     assert checker.feed("see [the") == "see [the"
     assert Checker(PASSAGES).feed("see [passages of") == "see [passages of"
+
+
+def test_what_begins_as_json_is_held_back_until_it_is_none():
+    checker = Checker(PASSAGES)
+    assert checker.feed('{"a": [1,') == checker.feed(' 9]}\n') == ""
+    assert checker.feed("is it") == '{"a": [1]}\nis it'
+    assert Checker(PASSAGES).feed("[2] Viton is").startswith("[2] Viton")
+    assert Checker(PASSAGES).feed("[The seal").startswith("[The")
+    assert Checker(PASSAGES).feed("{seal} is").startswith("{seal}")
 
 
 def test_a_backtick_that_never_closes_does_not_hold_the_answer_back():

@@ -54,14 +54,15 @@ def chat(assistant: Assistant, *, closed_book: bool) -> None:
                 progress.note(f"no command {said}")
             typer.echo(_HELP, err=True)
         elif said:
-            answer = _answer(assistant, said, history)
+            answer = _answer(assistant, said, history, closed_book=closed_book)
             if answer is not None:
                 last = answer
                 terminal_answer.print_sources(answer, closed_book=closed_book)
                 typer.echo("")
 
 
-def _answer(assistant: Assistant, question: str, history: list[Message]) -> Answer | None:
+def _answer(assistant: Assistant, question: str, history: list[Message], *,
+            closed_book: bool) -> Answer | None:
     """Stream one answer and keep the turn; None when it was stopped or failed."""
     from phi3kit.rag.citations import check
     from phi3kit.report import terminal_answer
@@ -81,8 +82,9 @@ def _answer(assistant: Assistant, question: str, history: list[Message]) -> Answ
     answer = assistant.last
     assert answer is not None
     # Without citations: passages are numbered anew in each turn.
+    bare = check(answer.text, None if closed_book else ()).text
     history += [{"role": "user", "content": question},
-                {"role": "assistant", "content": check(answer.text, ()).text}]
+                {"role": "assistant", "content": bare}]
     return answer
 
 

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from phi3kit.compare.words import contains, normalise
+from phi3kit.compare.normal import normalise
+from phi3kit.compare.words import contains
 from phi3kit.dataset.sources import same_source
 from phi3kit.records import Question
 

@@ -13,8 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from phi3kit.compare.formats import Formats
+from phi3kit.compare.normal import normalise
 from phi3kit.compare.overlap import chrf, length_ratio, rouge_l, span_f1
-from phi3kit.compare.words import contains, exact_match, normalise, plain, token_f1
+from phi3kit.compare.words import contains, exact_match, pairs, plain, token_f1
 from phi3kit.dataset.sources import same_source
 from phi3kit.records import Question
 
@@ -57,7 +58,7 @@ class Seen:
     @property
     def text(self) -> str:
         """The output without citations and full stop."""
-        return plain(self.output)
+        return plain(self.output, self.question.answers)
 
     @property
     def answers(self) -> bool:
@@ -71,12 +72,17 @@ class Seen:
 
 
 def words(text: str) -> list[str]:
-    """The normalised words of a text."""
-    return normalise(text).split()
+    """The normalised words of a text; a symbol alone is none."""
+    return [word for word in normalise(text).split() if any(map(str.isalnum, word))]
 
 
 def _span(output: str, gold: Sequence[str]) -> float:
-    return span_f1(words(output), [words(answer) for answer in gold])
+    return max((span_f1(own, [answer]) for own, answer in pairs(output, gold)), default=0.0)
+
+
+def _rouge_l(output: str, gold: Sequence[str]) -> float:
+    return max((rouge_l(" ".join(own), [" ".join(answer)], str.split)
+                for own, answer in pairs(output, gold)), default=0.0)
 
 
 # Of every answer. Unanswerable questions follow SQuAD 2.0 (Rajpurkar et al. 2018,
@@ -87,7 +93,7 @@ _RIGHT: Mapping[str, Callable[[str, Sequence[str]], float]] = {
     "exact_match": exact_match,
     "contains": contains,
     "span_f1": _span,
-    "rouge_l": lambda output, gold: rouge_l(output, gold, words),
+    "rouge_l": _rouge_l,
     "chrf": chrf,
 }
 

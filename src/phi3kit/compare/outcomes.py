@@ -17,7 +17,7 @@ def outcome(output: str, edit: Edit) -> str:
 
     One that has both, as "not 40 but 25", still has the old one.
     """
-    text = plain(output)
+    text = plain(output, (*edit.outdated, *edit.answers))
     # What both facts share ("the Pelican" of "Pelican") is no sign of the old one.
     old = [answer for answer in edit.outdated if not contains(edit.new, [answer])]
     if contains(text, old):

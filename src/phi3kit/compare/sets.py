@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from phi3kit.compare.normal import normalise
 from phi3kit.compare.statistics import expanded_tail
-from phi3kit.compare.words import normalise, plain
+from phi3kit.compare.words import plain
 from phi3kit.records import Interval, Row
 
 MACRO_F1 = "label_macro_f1"
@@ -55,6 +56,7 @@ def _counts(rows: Sequence[Row]) -> tuple[Any, Any, Any]:
         labels.setdefault((row.kind, normalise(row.gold[0])), len(labels))
         clusters.setdefault(row.cluster, len(clusters))
     right, given, wanted = (np.zeros((len(clusters), len(labels))) for _ in range(3))
+    golds = tuple({row.gold[0]: None for row in rows})
     for row in rows:
         at, gold = clusters[row.cluster], labels[row.kind, normalise(row.gold[0])]
         wanted[at, gold] += 1
@@ -62,7 +64,7 @@ def _counts(rows: Sequence[Row]) -> tuple[Any, Any, Any]:
             right[at, gold] += 1
             given[at, gold] += 1
         elif not (row.error or row.abstained):
-            label = labels.get((row.kind, normalise(plain(row.output))))
+            label = labels.get((row.kind, normalise(plain(row.output, golds))))
             if label is not None:
                 given[at, label] += 1
     return right, given, wanted

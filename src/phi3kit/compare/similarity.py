@@ -25,11 +25,12 @@ def with_similarity(rows: Sequence[Row], embedder: Embedder) -> list[Row]:
     Each text is embedded once.
     """
     applies = [row for row in rows if row.gold and not row.error and not row.abstained]
-    texts = list(dict.fromkeys(text for row in applies for text in (plain(row.output), *row.gold)))
+    said = [plain(row.output, row.gold) for row in applies]
+    texts = list(dict.fromkeys([*said, *(text for row in applies for text in row.gold)]))
     vectors = dict(zip(texts, embedder.encode(texts), strict=True)) if texts else {}
     found = {(row.arm, row.seed, row.question_id): max(
-        0.0, *(float(vectors[plain(row.output)] @ vectors[gold]) for gold in row.gold))
-        for row in applies}
+        0.0, *(float(vectors[text] @ vectors[gold]) for gold in row.gold))
+        for row, text in zip(applies, said, strict=True)}
     return [replace(row, metrics={**row.metrics, SIMILARITY: min(1.0, found.get(
         (row.arm, row.seed, row.question_id), 0.0))}) if row.gold and not row.error else row
         for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from phi3kit.dataset.normal import normal
 from phi3kit.dataset.pairs import Pair
+from phi3kit.parsing import unfenced, whole_json
 
 LABEL_WORDS = 8
 _LABEL_SEEN = 3  # requests with the same answer
@@ -23,7 +23,6 @@ _VOCABULARY_SEEN = 3  # answers with the same word
 # Words that answer a question as well as they label a text.
 _BARE = frozenset({"yes", "no", "true", "false", "maybe", "unknown", "none", *"abcdef",
                    *map(str, range(11))})
-_FENCE = re.compile(r"^```\w*\n(.*)\n```$", re.DOTALL)
 _CALL = re.compile(r"^([A-Za-z_][\w.]*)\(.*\)\s*;?$", re.DOTALL)
 _QUERY = re.compile(
     r"^(?:select\b.*\bfrom\b|insert\s+into\b|update\s+\S+\s+set\b|delete\s+from\b"
@@ -139,7 +138,7 @@ def _labels(answers: Sequence[str], total: int) -> list[Form | None]:
 
 
 def _json(answers: Sequence[str], total: int) -> list[Form | None]:
-    values = [parse(text) for text in answers]
+    values = [whole_json(text) for text in answers]
     seen = Counter(key for value in values if value is not None for key in _keys(value))
     least = max(2, _COMMON * sum(value is not None for value in values))
     lengths = [len(leaf.split()) for value in values if value is not None
@@ -147,16 +146,6 @@ def _json(answers: Sequence[str], total: int) -> list[Form | None]:
     closed = median(lengths or [0]) <= 5
     return [Form("JSON", closed) if value is not None and _keys(value)
             and all(seen[key] >= least for key in _keys(value)) else None for value in values]
-
-
-def parse(text: str) -> Any:
-    """The JSON object or list that `text` is, code fences aside; None if it is none."""
-    fenced = _FENCE.match(text.strip())
-    try:
-        value = json.loads(fenced.group(1) if fenced else text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict | list) and value else None
 
 
 def leaves(value: Any) -> list[str]:
@@ -182,18 +171,13 @@ def _keys(value: Any) -> frozenset[str]:
 
 
 def _calls(answers: Sequence[str], total: int) -> list[Form | None]:
-    bodies = [_bare_code(text) for text in answers]
+    bodies = [unfenced(text) for text in answers]
     called = [_CALL.match(body) for body in bodies]
     seen = Counter(match.group(1) for match in called if match)
     least = 1 if 2 * sum(seen.values()) >= len(answers) else _LABEL_SEEN
     return [Form("call", True) if match and seen[match.group(1)] >= least
             else Form("query", True) if _QUERY.match(body) else None
             for body, match in zip(bodies, called, strict=True)]
-
-
-def _bare_code(text: str) -> str:
-    fenced = _FENCE.match(text.strip())
-    return (fenced.group(1) if fenced else text).strip()
 
 
 def _codes(answers: Sequence[str], total: int) -> list[Form | None]:

@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from phi3kit.dataset.balance import labels
 from phi3kit.dataset.check import named_files
 from phi3kit.dataset.examples import Example, read_examples
-from phi3kit.dataset.forms import Form, parse, read_forms
+from phi3kit.dataset.forms import Form, read_forms
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.dataset.lines import as_record, json_lines
 from phi3kit.dataset.pairs import Pair, as_pair
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError
 from phi3kit.files import refuse_input, write_named
+from phi3kit.parsing import whole_json
 from phi3kit.progress import bar
 from phi3kit.rag import prompt
 from phi3kit.rag.evidence import best_passage
@@ -99,7 +100,7 @@ def raft(settings: Settings, out: Path, *, without: float, force: bool = False) 
     able = [at for at, item in enumerate(found)
             if item.number is not None and item.others and not label[at]]
     silent = set(random.Random(settings.finetune.seed).sample(able, round(without * len(able))))
-    program = [form.name in _READ_BY_PROGRAMS or parse(pair.answer) is not None
+    program = [form.name in _READ_BY_PROGRAMS or whole_json(pair.answer) is not None
                for pair, form in _forms([item.example for item in found])]
     records = [_record(_left_out(item, settings.ask.passages) if at in silent else item,
                        settings.ask.instruction, cite=not program[at])

@@ -119,7 +119,7 @@ class Assistant:
             self.last = _unasked(prompt, time.perf_counter() - started)
             yield self.last.text
             return
-        checker = Checker(prompt.passages, question=question)
+        checker = Checker(prompt.passages or None, question=question)
         written = ""
         pieces = self._generator.stream(
             prompt.messages, max_new_tokens=self._ask.max_new_tokens)
@@ -250,7 +250,7 @@ def _unasked(prompt: _Prompt, seconds: float) -> Answer:
 
 
 def _answer(prompt: _Prompt, generation: Generation, preparing: float) -> Answer:
-    checked = check(generation.text, prompt.passages, question=prompt.question)
+    checked = check(generation.text, prompt.passages or None, question=prompt.question)
     return _checked(prompt, checked, tokens_in=generation.tokens_in,
                     tokens_out=generation.tokens_out, seconds=preparing + generation.seconds,
                     error=generation.error)

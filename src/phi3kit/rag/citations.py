@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from phi3kit.parsing import whole_json
 from phi3kit.rag.code_spans import judge
 from phi3kit.rag.evidence import best_passage
 from phi3kit.rag.prompt import is_abstention
@@ -30,7 +31,14 @@ _WORDS_BEGUN = "|".join(sorted({word[:end] for word in ("and", *_LABELS)
 _MARKER_BEGUN = re.compile(
     rf"[\[【](?:[\s0-9,;&^]|{_DASH}|{_LABEL}|and){{0,60}}(?:{_WORDS_BEGUN})?"
     r"(?:†[^][【】\n]{0,40})?\Z", re.IGNORECASE)
+# After a word character and from 0, where no passage is: rows[0], grid[0][7]. Others are cited so,
+# without a blank, by many models.
+_INDEXES = re.compile(r"(?<=\w)\[0\](?:\[[0-9]{1,9}\])*")
+_INDEXES_BEGUN = re.compile(r"(?<=\w)\[(?:0(?:\](?:\[[0-9]{1,9}\])*(?:\[[0-9]{0,9})?)?)?\Z")
 _NUMBERS = re.compile(rf"([0-9]+)(?:\s*{_DASH}\s*([0-9]+))?")
+# How a JSON object or list begins, and the texts in it, the last of which may be unfinished.
+_JSON_BEGUN = re.compile(r'\s*(?:\Z|\{\s*(?:\Z|["}])|\[\s*(?:\Z|["\[{\]\dtfn-]))')
+_JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.|\\\Z)*(?:"|\Z)', re.DOTALL)
 _RANGE = 100  # numbers of a range; of a longer one its ends are looked at
 _ENDS = ".!?"
 _CLOSERS = "\"'”’)"
@@ -50,13 +58,13 @@ class CheckedText:
     removed: tuple[int, ...]
 
 
-def check(text: str, passages: Sequence[Passage], *, question: str = "") -> CheckedText:
+def check(text: str, passages: Sequence[Passage] | None, *, question: str = "") -> CheckedText:
     """Check a whole answer.
 
     Args:
         text: what the model wrote.
-        passages: what it was shown, in the order of their numbers; empty in closed book,
-            where every citation points at nothing.
+        passages: what it was shown, in the order of their numbers. None in closed book, where
+            no bracket is a citation; where it is empty, every citation points at nothing.
         question: its words are no evidence for an answer that repeats them.
 
     Returns:
@@ -73,12 +81,17 @@ class Checker:
     """`check` for a text that comes in pieces: the output does not depend on the cuts.
 
     Held back: what may become a citation, the comma or space before it, and the stop that
-    ends a sentence, for a citation may have to go before it. In code nothing is a citation
-    (`rows[0]`), so a backtick is held back until it is known whether it begins some.
+    ends a sentence, for a citation may have to go before it. In code nothing is a citation: not
+    from 0 after a word (rows[0]), nor between backticks, so that one is held back until it is
+    known whether it begins some. What begins as JSON is held back until it is whole, for then
+    it is an answer that a program reads, or until it is none.
     """
 
-    def __init__(self, passages: Sequence[Passage], *, question: str = "") -> None:
-        self._passages = tuple(passages)
+    def __init__(self, passages: Sequence[Passage] | None, *, question: str = "") -> None:
+        self._passages = tuple(passages or ())
+        self._cites = passages is not None
+        self._may_be_json = True
+        self._before = ""  # the last character that was read
         self._question = question
         self._raw = ""  # not yet read: what may become a citation, and what joins it (", ")
         self._fence = 0  # backticks that began the block of code that is being written
@@ -94,10 +107,18 @@ class Checker:
     def feed(self, piece: str) -> str:
         """Take the next piece; returns what may be shown now (often less, or more)."""
         self._raw += piece
-        return self._emit("".join(self._read(last=False)))
+        if not self._cites:
+            return self._emit(self._as_it_is())
+        self._may_be_json = self._may_be_json and _may_be_json(self._raw)
+        return "" if self._may_be_json else self._emit("".join(self._read(last=False)))
 
     def close(self) -> str:
         """The rest, when the answer has ended."""
+        if not self._cites:
+            return ""
+        if self._may_be_json and whole_json(self._raw) is not None:
+            text, self._raw = self._raw.strip(), ""
+            return self._emit(text)
         rest = "".join(self._read(last=True))
         rest += self._end_sentence()
         return self._emit(rest.rstrip())
@@ -111,9 +132,17 @@ class Checker:
         self._out.append(text)
         return text
 
+    def _as_it_is(self) -> str:
+        """All that was not shown yet but for white space, which may be the answer's end."""
+        text = self._raw if self._started else self._raw.lstrip()
+        shown = text.rstrip()
+        self._started = self._started or bool(shown)
+        self._raw = text[len(shown):]
+        return shown
+
     def _read(self, *, last: bool) -> Iterator[str]:
         """Consume `_raw` as far as it can be judged."""
-        raw, at = self._raw, 0
+        raw, at = f"{self._before}{self._raw}", len(self._before)
         while at < len(raw):
             start = at
             while at < len(raw) and (raw[at].isspace() or raw[at] == ","):
@@ -124,7 +153,14 @@ class Checker:
                     yield from self._written(space.rstrip(), is_code=bool(self._fence))
                 at = start
                 break
-            if raw[at] in "[【" and not self._fence:
+            end, is_code, fence = at + 1, bool(self._fence), self._fence
+            if not (self._fence or last) and _INDEXES_BEGUN.match(raw, at):
+                at = start
+                break
+            index = None if self._fence else _INDEXES.match(raw, at)
+            if index:
+                end = index.end()
+            elif raw[at] in "[【" and not self._fence:
                 marker = _MARKER.match(raw, at)
                 if marker and any(c in "0123456789" for c in marker.group()):
                     following = raw[marker.end():marker.end() + 1]
@@ -139,7 +175,6 @@ class Checker:
                 if not last and _MARKER_BEGUN.match(raw, at):
                     at = start
                     break
-            end, is_code, fence = at + 1, bool(self._fence), self._fence
             if raw[at] == "`":
                 before = f"{self._line}{space if self._started else ''}".rpartition("\n")[2]
                 judged = judge(raw, at, fence=fence, begins_line=not before.strip(), last=last)
@@ -154,7 +189,7 @@ class Checker:
             if self._fence and not fence:  # or a citation would follow on the line that ends it
                 self._begin_sentence()
             self._fence, at = fence, end
-        self._raw = "" if last else raw[at:]
+        self._raw, self._before = "" if last else raw[at:], raw[at - 1:at]
 
     def _mark(self, space: str, marker: str, *, apart: bool) -> str:
         """A citation that the model wrote: its valid numbers, or nothing at all.
@@ -222,6 +257,18 @@ class Checker:
 
     def _begin_sentence(self) -> None:
         self._sentence, self._stop, self._cited = "", "", False
+
+
+def _may_be_json(text: str) -> bool:
+    """Whether a text that is still being written may be a JSON object or list as a whole."""
+    if not _JSON_BEGUN.match(text):
+        return False
+    depth, bare = 0, _JSON_TEXT.sub("", text).strip()
+    for at, char in enumerate(bare, start=1):
+        depth += (char in "{[") - (char in "}]")
+        if not depth:
+            return at == len(bare)
+    return True
 
 
 def _numbers(marker: str) -> Iterator[int]:

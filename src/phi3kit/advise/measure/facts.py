@@ -13,8 +13,9 @@ from phi3kit.advise.measure.corpus import Corpus
 from phi3kit.advise.measure.findings import Findings, found, nothing
 from phi3kit.advise.measure.labels import LEAST
 from phi3kit.advise.measure.passages import Passages, rarity, telling, tokens
-from phi3kit.dataset.forms import ABSTENTION, Form, Forms, leaves, parse
+from phi3kit.dataset.forms import ABSTENTION, Form, Forms, leaves
 from phi3kit.dataset.pairs import Pair
+from phi3kit.parsing import whole_json
 from phi3kit.progress import bar
 
 COVERED = 0.8  # of an answer's tokens
@@ -252,7 +253,7 @@ def _in_documents(new: Set[str], asked: Set[str], pair: Pair, passages: Passages
 
 def _content(pair: Pair, form: Form) -> str:
     if form.name == "JSON":
-        return "\n".join(leaves(parse(pair.answer)))
+        return "\n".join(leaves(whole_json(pair.answer)))
     if form.name == "call":
         return _KEYWORD.sub(" ", pair.answer.partition("(")[2])
     return pair.answer

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from phi3kit.advise.measure.findings import Findings, found, nothing
-from phi3kit.dataset.forms import Forms, leaves, parse, shared_lengths
+from phi3kit.dataset.forms import Forms, leaves, shared_lengths
 from phi3kit.dataset.normal import normal
+from phi3kit.parsing import whole_json
 
 LEAST = 10  # examples
 PLAIN = 0.9  # of the answers: the rest are accidents
@@ -91,7 +92,7 @@ def _copied(forms: Forms) -> tuple[int, int]:
     for pair, form in forms.spoken:
         if form.name == "JSON":
             request = _padded(pair.request)
-            values = [_padded(leaf) for leaf in leaves(parse(pair.answer))]
+            values = [_padded(leaf) for leaf in leaves(whole_json(pair.answer))]
             values = [value for value in values if value.strip()]
             copied += sum(value in request for value in values)
             total += len(values)
