@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from facts_to_learn import Configure
 
 from phi3kit.errors import DataError
-from phi3kit.finetune import lean, train
+from phi3kit.finetune import lean, train, trainer
 from phi3kit.models.hardware import cpu_has_bfloat16
 from phi3kit.settings import load
 
@@ -98,6 +99,45 @@ def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     monkeypatch.setattr(lean, "_CARDS", (str(project / "none"),))
     lean.keep_lean("auto")
     assert os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "128"
+
+
+HOLES = """
+from phi3kit.finetune.lean import give_back, keep_lean
+keep_lean("cpu")
+def resident():
+    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
+import ctypes
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.mallopt(-3, 2**28)  # M_MMAP_THRESHOLD: from the heap, as torch's blocks are after a while
+blocks = [(libc.malloc(2**20), libc.malloc(64)) for _ in range(200)]
+for large, _ in blocks:
+    ctypes.memset(large, 1, 2**20)
+full = resident()
+for large, _ in blocks:  # what is small stays between them
+    libc.free(large)
+kept = resident()
+give_back()
+print(full - kept, kept - resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others decide for themselves")
+def test_what_is_free_between_blocks_that_stay_is_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True,
+                          check=True)
+    by_itself, given_back = map(int, done.stdout.split())
+    assert by_itself < 20 * 1024 and given_back > 150 * 1024
+
+
+def test_a_training_gives_back_after_each_step_on_a_cpu(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[int] = []
+    monkeypatch.setattr(trainer, "give_back", lambda: given.append(1))
+    report = train.finetune(configure(epochs=2))
+    assert len(given) == report.steps > 1
 
 
 OWN_PEAK = """

@@ -6,6 +6,9 @@ kernels that it made, of up to half a megabyte each: rows of varied length make 
 step, of which few are met again. With one arena, and 128 kernels, more than a layer has shapes, a
 training of 2.1 to 3.5 GB takes 0.35 to 0.4 GB less, in the same time (docs/log.md). What is left is
 nearly the same for every adapter, so that `plan` can tell it (plan/process.py).
+
+It would grow all the same: what stays from a step, its kernels, lies between blocks that the next
+step wants in other sizes. So what is free is given back after each step.
 """
 
 from __future__ import annotations
@@ -40,3 +43,11 @@ def keep_lean(device: str) -> None:
         libc = ctypes.CDLL(None)
         if hasattr(libc, "mallopt"):
             libc.mallopt(_ARENA_MAX, 1)
+
+
+def give_back() -> None:
+    """Give the pages that hold nothing back to the system, where the C library can: glibc's."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):
+            libc.malloc_trim(0)

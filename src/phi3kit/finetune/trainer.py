@@ -21,6 +21,7 @@ from phi3kit.finetune import checkpoints, methods, metrics, sharding, shares, tr
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, Micro, lanes_for, room_of
+from phi3kit.finetune.lean import give_back
 from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.models.causal import causal_of
@@ -225,6 +226,8 @@ def _trainer_class() -> Any:
                 total = self.lanes.backward(
                     [p for p in model.parameters() if p.requires_grad], mine, loss_of)
             total = self.team.add_up(model.parameters(), total)
+            if self.args.device.type == "cpu":
+                give_back()
             self._stop_unless_finite(float(total), "loss")
             return total
 
