@@ -7,18 +7,26 @@ of the user's, so that every step can be done again there by hand.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from phi3kit import settings
+from phi3kit.errors import SettingsError
+from phi3kit.files import sha256_file, write_json
+from phi3kit.parsing import read_json
+from phi3kit.progress import note
 from phi3kit.records import Advice, Comparison, IngestReport, TrainReport
 from phi3kit.shipped import shipped
 
 # Everything that the steps read; what only builds or explains the data stays behind.
 SAMPLE = ("documents", "train.jsonl", "questions.jsonl", "scenario.yaml")
+# Where a folder notes what was laid out in it: hashes by name within `data`.
+_MARK = Path(".phi3kit") / "demo.json"
+# What tells that somebody works in a folder, and what --fresh throws away of it.
+_MADE = ("runs", ".phi3kit")
+_WORK = ("data", *_MADE, settings.FILE_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,10 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Iterator[Event]:
         folder: made if it is missing; holds a copy of the sample data, phi3kit.yaml, the
             store and the run folders. What is still valid there is reused.
         fresh: throw away the folder's store and runs first.
+
+    Raises:
+        SettingsError: the folder holds a project that is not the demo's, or its phi3kit.yaml
+            names no scenario.
     """
     from phi3kit.advise.at_hand import AtHand
     from phi3kit.advise.prediction import DEFAULT_PATH, write_prediction
@@ -62,7 +74,10 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Iterator[Event]:
         flags = {"finetune.qlora": True}
         resolved = settings.load(flags)
         values = resolved.values
-        assert values.advise.scenario is not None
+        if values.advise.scenario is None:
+            raise SettingsError("no scenario, which the demo's advice is taken from",
+                                where=f"{folder / settings.FILE_NAME}: advise.scenario",
+                                mend="Set it to data/scenario.yaml, or give another --folder")
         yield STEPS[0]
         advice = advise(read_scenario(Path(values.advise.scenario)), at_hand=AtHand(values))
         write_prediction(advice, Path(DEFAULT_PATH))
@@ -81,23 +96,79 @@ def run_demo(folder: Path, *, fresh: bool = False) -> Iterator[Event]:
 def lay_out(folder: Path, *, fresh: bool) -> None:
     """Copy the sample data into `folder`; files that are there already are brought up to date.
 
-    Unchanged files keep their times, so that the steps see them as unchanged.
+    What was laid out is noted in the folder. Only such files are replaced or removed later, and
+    only as they were laid out: one that was changed since is kept. Unchanged files keep their
+    times, so that the steps see them as unchanged.
+
+    Args:
+        folder: a new one, or one that an earlier demo laid out.
+        fresh: remove its store and runs first.
+
+    Raises:
+        SettingsError: the folder holds a project of somebody's own.
     """
-    data = shipped("data")
+    sample = _sample()
+    noted = _noted(folder, sample)
     if fresh:
-        for made in ("runs", ".phi3kit"):
+        for made in _MADE:
             shutil.rmtree(folder / made, ignore_errors=True)
-    (folder / "data").mkdir(parents=True, exist_ok=True)
-    for name in SAMPLE:
-        source, target = data / name, folder / "data" / name
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
+    write_json(folder / _MARK, noted)  # before the first copy: an interrupted one is ours too
+    kept = []
+    for name, source in sample.items():
+        target = folder / "data" / name
+        if not target.exists() or _unchanged(target, noted.get(name)):
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
-    if not (folder / settings.FILE_NAME).exists():  # the user may have changed it: keep theirs
-        shutil.copy2(data / settings.FILE_NAME, folder / settings.FILE_NAME)
+        elif sha256_file(target) != sha256_file(source):
+            kept.append(name)
     # Documents that an older version of the sample held would be answers nobody asks for.
-    known = {path.relative_to(data / "documents") for path in (data / "documents").rglob("*")}
-    for path in sorted((folder / "data" / "documents").rglob("*"), reverse=True):
-        if path.is_file() and path.relative_to(folder / "data" / "documents") not in known:
-            os.unlink(path)  # noqa: PTH108
+    for name in noted.keys() - sample.keys():
+        if _unchanged(folder / "data" / name, noted[name]):
+            (folder / "data" / name).unlink()
+    if not (folder / settings.FILE_NAME).exists():  # the user may have changed it: keep theirs
+        shutil.copy2(shipped("data") / settings.FILE_NAME, folder / settings.FILE_NAME)
+    write_json(folder / _MARK, {name: sha256_file(source) for name, source in sample.items()})
+    if kept:
+        note(f"{folder / 'data'}: kept as changed here: {', '.join(kept)}; the sample's own comes "
+             "back where one is removed")
+
+
+def _sample() -> dict[str, Path]:
+    """The files of the sample by their names within `data`."""
+    data = shipped("data")
+    paths = [path for name in SAMPLE for path in (
+        sorted((data / name).rglob("*")) if (data / name).is_dir() else [data / name])]
+    return {path.relative_to(data).as_posix(): path for path in paths if path.is_file()}
+
+
+def _noted(folder: Path, sample: Mapping[str, Path]) -> Mapping[str, str]:
+    """Hashes of what an earlier demo laid out in `folder`; {} in one where nobody works yet.
+
+    A demo before there were notes is known by its data: names of the sample and no other, and
+    of the documents one at least that is the sample's. What it laid out is not known, so that
+    nothing there is replaced.
+
+    Raises:
+        SettingsError: the folder holds a project of somebody's own.
+    """
+    with contextlib.suppress(OSError, ValueError):  # no note, or a damaged one
+        noted = read_json((folder / _MARK).read_text(encoding="utf-8"))
+        if isinstance(noted, dict):
+            return {str(name): str(key) for name, key in noted.items()}
+    work = [name for name in _WORK if (folder / name).exists()]
+    if work and not _is_older_demo(folder / "data", sample):
+        raise SettingsError(f"holds {work[0]}, which no demo laid out and this one would change",
+                            where=str(folder), mend="Give a new folder with --folder")
+    return {}
+
+
+def _is_older_demo(data: Path, sample: Mapping[str, Path]) -> bool:
+    there = {path.relative_to(data).as_posix(): path for path in data.rglob("*")
+             if path.is_file()}
+    return there.keys() <= sample.keys() and any(
+        name.startswith("documents/") and _unchanged(path, sha256_file(sample[name]))
+        for name, path in there.items())
+
+
+def _unchanged(path: Path, noted: str | None) -> bool:
+    return path.is_file() and sha256_file(path) == noted

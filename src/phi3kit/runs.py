@@ -43,7 +43,7 @@ class Run:
     """
 
     path: Path
-    state: Mapping[str, Any]
+    state: dict[str, Any]
 
     @property
     def complete(self) -> bool:
@@ -53,6 +53,24 @@ class Run:
     def finish(self, result: Any) -> None:
         """Record `result` (plain JSON values) and mark the run complete."""
         self._write("complete", result=result)
+
+    def record(self, **more: Any) -> None:
+        """Put plain JSON values into run.json, beside what it holds or in its place."""
+        self.state.update(more)
+        write_json(self.path / "run.json", self.state)
+
+    def record_settings(self, found: Mapping[str, Any]) -> None:
+        """Record the settings of a call that does over what an earlier one made of its inputs."""
+        if found != self.state["settings"]:
+            self.record(settings=dict(found), folder=str(Path.cwd()))
+
+    def record_machine(self) -> None:
+        """Record under `later` that work is added by other versions or on another machine."""
+        now = {"versions": versions(), "machine": machine()}
+        later = self.state.get("later", [])
+        last = later[-1] if later else self.state
+        if any(last.get(name) != value for name, value in now.items()):
+            self.record(later=[*later, {"at": _now(), **now}])
 
     def fail(self, why: str) -> None:
         """Mark the run failed; the next one with the same inputs continues or begins anew."""

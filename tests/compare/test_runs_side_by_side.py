@@ -12,7 +12,7 @@ from finished_comparison import finished
 from phi3kit.compare.differing import differing
 from phi3kit.compare.side_by_side import SHIFTS, load_side_by_side, side_by_side
 from phi3kit.errors import RunError
-from phi3kit.records import Comparison, Interval, Row, SideBySide
+from phi3kit.records import Comparison, Interval, Row, SideBySide, TrainingSeeds
 
 BASE = [0.1, 0.3, 0.2, 0.1, 0.0, 0.2, 0.3, 0.1]
 RAG = [0.5, 0.7, 0.6, 0.4, 0.5, 0.6, 0.7, 0.5]
@@ -146,6 +146,14 @@ def test_all_intervals_have_the_level_of_the_first(first: Comparison, tmp_path: 
     assert record.arms[1].means[0] == record.arms[1].means[1]
     assert record.arms[1].means[1] != other.arms[1].metrics["score"]
     assert "A at 95%, B at 50%" in record.notes[0]
+
+
+def test_whether_training_seeds_are_in_it_is_told(first: Comparison) -> None:
+    seeded = dataclasses.replace(first, seeds=(
+        TrainingSeeds("rag", ("a", "b"), {"score": (0.5, 0.6)}),))
+    counted = [{item.arm: item.seeds for item in side_by_side([one, other], [{}, {}]).differences}
+               for one, other in ((first, seeded), (seeded, seeded))]
+    assert counted == [{"base": False, "rag": False}, {"base": False, "rag": True}]
 
 
 def test_what_differs_is_named_and_nothing_else(first: Comparison) -> None:

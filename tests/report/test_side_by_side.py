@@ -172,3 +172,18 @@ def test_goes_beside_the_first_run(record: SideBySide, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere.html"
     assert write_side_by_side(here, other) == other
     assert other.read_text(encoding="utf-8") == render_side_by_side(here)
+
+
+def test_training_seeds_are_said_where_they_are_in_doubt(record: SideBySide) -> None:
+    def said(counted: set[str], arms: set[str]) -> str:
+        shown = dataclasses.replace(record, differences=tuple(
+            dataclasses.replace(item, seeds=item.arm in counted)
+            for item in record.differences if item.arm in arms))
+        return next(part.notes[0] for part in texts.sections(shown) if part.id == "differences")
+
+    every = {"base", "rag", "finetune", "both"}
+    assert "those of finetune and both not about another training seed" in said(set(), every)
+    assert "those of finetune not about another training seed" in said({"both"}, every)
+    assert said({"both", "finetune"}, every).endswith("and, of tuned arms, about other training "
+                                                      "seeds.")
+    assert said(set(), {"base", "rag"}).endswith("are about other documents.")

@@ -140,6 +140,11 @@ def conditions(bench: Bench, settings: Settings) -> dict[str, Any]:
     }
 
 
+def with_index(now: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions with the shared index where none is open to search in, so that none differs."""
+    return {**now, "index": now.get("index") or shared.get("index")}
+
+
 def _model(bench: Bench, settings: Settings) -> dict[str, Any]:
     """The model as it is in memory; of a server's no more is known than its name and place."""
     local = _local(bench.generator)

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.statistics import Method, resampled
 from phi3kit.records import Arm, Extrapolation, Interval
 
 # With two sizes every line fits, and nothing tells how well.
@@ -68,7 +68,7 @@ def extrapolate(arm: Arm, sizes: Sequence[int], values: Sequence[Sequence[float]
         values = (combined @ scores).tolist()
         if not told:
             return Interval(values[0], *bounds)
-        drawn = interval(list(zip(clusters, values, strict=True)), method, bounds=bounds)
+        drawn = resampled(list(zip(clusters, values, strict=True)), method, bounds=bounds)
         own = quantile * spread * math.sqrt(1 + float((combined ** 2).sum()))
         return _within(Interval(drawn.mean, drawn.mean - math.hypot(drawn.mean - drawn.low, own),
                                 drawn.mean + math.hypot(drawn.high - drawn.mean, own)), bounds)

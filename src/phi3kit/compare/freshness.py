@@ -46,16 +46,19 @@ if TYPE_CHECKING:
     from phi3kit.compare.task import Task
 
 _COPY = ".freshness-"
-_ROWS = "freshness.jsonl"
+_RECORD = "record"
+# Which facts are edited is drawn alike whatever seed the statistics have: the answers stay good.
+_DRAW = 0
 
 
 def measure_freshness(task: Task, run: Path,
                       shared: Mapping[str, Any]) -> Freshness | None:
     """Measure it and write it into the run folder; None where it is not wanted, or cannot be.
 
-    Answers are saved as they are made, with the edits' hash in freshness.json: an interrupted
-    measurement goes on, and other edits are asked about anew. An arm with several training
-    seeds answers with its first adapter.
+    Answers are saved as they are made, in a file named by the edits' hash, and what ingesting
+    the edits took in freshness.json: an interrupted measurement goes on, and edits that were
+    asked about once are not asked about again. An arm with several training seeds answers with
+    its first adapter.
 
     Args:
         task: its settings say how many facts are edited.
@@ -68,28 +71,30 @@ def measure_freshness(task: Task, run: Path,
             they had, or saved answers that are damaged.
     """
     wanted = task.settings.compare
+    kept = read_kept(run, FRESHNESS)
+    if kept.pop(_RECORD, None) is not None:  # it is of edits that may not be wanted now
+        write_json(run / FRESHNESS, kept)
     if not wanted.freshness:
-        (run / FRESHNESS).unlink(missing_ok=True)
         return None
     for left in run.glob(f"{_COPY}*"):  # of one that was killed
         shutil.rmtree(left)
     edits = choose(task.questions, _Texts(_sources(task.settings)), closed_kinds(task.questions),
-                   facts=wanted.freshness, seed=wanted.seed)
+                   facts=wanted.freshness, seed=_DRAW)
     if len(edits.facts) < wanted.freshness:
         note(f"freshness: {len(edits.facts)} facts can be edited soundly, of the "
              f"{wanted.freshness} wanted")
     if not edits.facts:
-        (run / FRESHNESS).unlink(missing_ok=True)
         return None
     key = _key(edits)
-    kept = read_kept(run, FRESHNESS)
-    if key not in kept:
-        (run / _ROWS).unlink(missing_ok=True)
-        write_json(run / FRESHNESS, {key: {}})
+    answers = run / f"freshness-{key}.jsonl"
+    if key not in kept:  # answers without their note are not known to be of these arms
+        answers.unlink(missing_ok=True)
+        kept[key] = {}
+        write_json(run / FRESHNESS, kept)
     sheet = Sheet("changed facts, ", contestants(task.arms),
                   tuple(replace(edit.question, answers=edit.answers) for edit in edits.facts),
-                  RowFile(run / _ROWS))
-    took: dict[str, float] = kept.get(key) or {}
+                  RowFile(answers))
+    took: dict[str, float] = kept[key]
     if not took or any(sheet.missing().values()):
         with _copied(task.settings, run) as (settings, folder):
             took = _ingested(settings, edits, folder / "documents")
@@ -98,7 +103,7 @@ def measure_freshness(task: Task, run: Path,
         sheet.rows(), edits.facts, contestants(task.arms),
         Method(wanted.confidence, wanted.resamples, wanted.seed),
         chunks=int(took["chunks"]), seconds=took["seconds"], tune_seconds=_tune_seconds(task))
-    write_json(run / FRESHNESS, {key: took, "record": as_json(found)})
+    write_json(run / FRESHNESS, {**kept, key: took, _RECORD: as_json(found)})
     return found
 
 

@@ -12,10 +12,11 @@ from typing import Literal
 
 from phi3kit.compare.formats import Formats
 from phi3kit.compare.measurable import NEEDS, measurable
-from phi3kit.compare.metrics import METRICS
+from phi3kit.compare.metrics import METRICS, bounds_of
 from phi3kit.compare.seeds import parts
 from phi3kit.compare.sets import MACRO_F1
 from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.verdict import documents_needed
 from phi3kit.errors import SettingsError
 from phi3kit.records import ARMS, Arm, Comparison, Gate, Interval, Question
 
@@ -143,7 +144,8 @@ def judge_gates(comparison: Comparison, conditions: Sequence[Condition],
     "passed" when the whole interval meets it, "failed" when none of it does, else
     "undecided". Against another arm the value is the difference, paired by question. Several
     gates are not adjusted for one another: all of them have to hold, which errs on the safe
-    side for "passed".
+    side for "passed". An interval of no width, for all values are alike, says nothing before
+    there are as many documents as a verdict takes: until then it is all that could be.
 
     Raises:
         SettingsError: a metric that the arm's answers do not have.
@@ -154,14 +156,34 @@ def judge_gates(comparison: Comparison, conditions: Sequence[Condition],
 def _judge(comparison: Comparison, condition: Condition, method: Method) -> Gate:
     value = _value(comparison, condition, method)
     meets = _MEETS[condition.sign]
-    held = (meets(value.low, condition.limit), meets(value.high, condition.limit))
+    few = _too_few(comparison, condition, value)
+    ends = _bounds(condition) if few else (value.low, value.high)
+    held = [meets(end, condition.limit) for end in ends]
     outcome: Literal["passed", "failed", "undecided"] = (
         "passed" if all(held) else "undecided" if any(held) else "failed")
     what = f"{condition.arm} {condition.metric}" + (
         f" minus that of {condition.other}" if condition.other else "")
     return Gate(condition.text, value, outcome, (
         f"{condition.text}. {what} is {value.mean:.3f} ({method.confidence * 100:g}% interval "
-        f"{value.low:.3f} to {value.high:.3f})."))
+        f"{_end(value.low)} to {_end(value.high)}){few}."))
+
+
+def _end(value: float) -> str:
+    """Three decimals; no end is "∞"."""
+    return f"{value:.3f}".replace("inf", "∞")
+
+
+def _too_few(comparison: Comparison, condition: Condition, value: Interval) -> str:
+    """That values which are all alike are of too few documents; "" where they are not."""
+    if value.low < value.high:
+        return ""
+    metric = "label_accuracy" if condition.metric == MACRO_F1 else condition.metric
+    there = {row.cluster for row in comparison.rows
+             if row.arm == condition.arm and metric in row.metrics}
+    needed = documents_needed(len(comparison.differences), comparison.confidence)
+    if len(there) >= needed:
+        return ""
+    return f" on {len(there)} documents, and alike on fewer than {needed} says nothing"
 
 
 def _value(comparison: Comparison, condition: Condition, method: Method) -> Interval:
@@ -178,8 +200,14 @@ def _value(comparison: Comparison, condition: Condition, method: Method) -> Inte
     if not pairs:
         raise SettingsError(f"no question has {condition.metric} for both arms",
                             where=_where(condition.text), mend="Take another metric")
-    return interval(pairs, method, bounds=(-1.0, 1.0), seeds=parts(comparison.seeds, [
+    return interval(pairs, method, bounds=_bounds(condition), seeds=parts(comparison.seeds, [
         (condition.arm, condition.metric, 1.0), (condition.other, condition.metric, -1.0)]))
+
+
+def _bounds(condition: Condition) -> tuple[float, float]:
+    """What the value could be at least and at most."""
+    low, high = bounds_of(condition.metric)
+    return (low, high) if condition.other is None else (low - high, high - low)
 
 
 def _by_question(comparison: Comparison, arm: Arm,

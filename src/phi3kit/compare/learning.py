@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from phi3kit.compare.arms import answer, assert_same, conditions, open_bench
+from phi3kit.compare.arms import answer, assert_same, conditions, open_bench, with_index
 from phi3kit.compare.extrapolate import SIZES, extrapolate
 from phi3kit.compare.kept import LEARNING
 from phi3kit.compare.rows import RowFile
@@ -130,15 +130,10 @@ def _ask(task: Task, sizes: Sequence[_Size], shared: Mapping[str, Any]) -> None:
         (turn, questions), = size.sheet.missing().items()
         arm, _ = turn
         bench.adapters = {arm: size.adapter}
-        assert_same(_with_index(conditions(bench, task.settings), shared), shared, arm)
+        assert_same(with_index(conditions(bench, task.settings), shared), shared, arm)
         with bar(f"answering: {size.sheet.name}{arm}", len(questions)) as advance:
             answer(bench, arm, [question.question for question in questions],
                    size.sheet.keeper(turn, questions, advance))
-
-
-def _with_index(now: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, Any]:
-    """`now`; no collection is open, so that none can differ, where no arm here reads it."""
-    return {**now, "index": now.get("index") or shared.get("index")}
 
 
 def _measured(size: _Size) -> _Measured:

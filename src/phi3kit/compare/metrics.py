@@ -8,6 +8,7 @@ abstaining. What is no mean of answers is in `sets`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,6 +141,13 @@ _SPECIAL: Mapping[str, _Measure] = {
 SIMILARITY = "similarity"  # measured by an embedder, in `similarity`
 METRICS = ("score", *_RIGHT, "label_accuracy", "format_valid", "term_recall", SIMILARITY,
            *(name for name in _SPECIAL if name not in ("label_accuracy", "term_recall")))
+# Of those that are no share.
+_BOUNDS: Mapping[str, tuple[float, float]] = {"length_ratio": (0.0, math.inf)}
+
+
+def bounds_of(metric: str) -> tuple[float, float]:
+    """What the mean of a metric can be at least and at most."""
+    return _BOUNDS.get(metric, (0.0, 1.0))
 
 
 def measure(seen: Seen, formats: Formats | None = None) -> dict[str, float]:

@@ -9,15 +9,17 @@ from phi3kit.compare.seeds import shifts
 from phi3kit.compare.statistics import Method
 from phi3kit.compare.verdict import (
     between,
+    clustered_error,
     documents_needed,
     reach,
     reach_with_seeds,
-    standard_error,
 )
 from phi3kit.records import ArmSummary, Detectable, Difference, Row, TrainingSeeds
 
 # Numbers held at once while resampling; it bounds memory (16 MB) and changes no result.
 _AT_ONCE = 2_000_000
+# What decides lies between 0 and 1, so that no lead is larger.
+_MOST = 1.0
 # Sums of scores nearer than this are a tie: what is left is rounding.
 _SAME = 1e-9
 
@@ -82,8 +84,9 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
         effective: how many of one size they are worth; None: all have as many questions.
 
     Returns:
-        Its difference is None when there are fewer documents than any proof takes, and when
-        the two never differ, which leaves no spread to reckon with.
+        Its difference is None when there are fewer documents than any proof takes, or so few
+        beside a large one that no lead would be shown so often, and when the two never differ,
+        which leaves no spread to reckon with.
     """
     best, second = sorted(arms, key=lambda arm: -arm.metrics[metric].mean)[:2]
     if clusters < documents_needed(len(found), confidence):
@@ -92,7 +95,7 @@ def detectable(arms: Sequence[ArmSummary], found: Sequence[Difference], *, metri
     if pair.spread is not None:
         least = reach_with_seeds(pair.spread, clusters, pairs=len(found), confidence=confidence)
     else:
-        error = standard_error(pair.difference, clusters=effective or clusters,
-                               confidence=confidence)
+        error = clustered_error(pair, clusters=effective or clusters, confidence=confidence)
         least = reach(effective or clusters, pairs=len(found), confidence=confidence) * error
-    return Detectable(best.arm, second.arm, least if least > _SAME else None, POWER)
+    told = least if _SAME < least <= _MOST else None
+    return Detectable(best.arm, second.arm, told, POWER)

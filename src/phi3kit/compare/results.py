@@ -50,6 +50,7 @@ from phi3kit.records import (
     Row,
     TrainingSeeds,
     as_json,
+    with_ends,
 )
 from phi3kit.runs import read_run
 from phi3kit.settings import CompareSettings
@@ -231,7 +232,7 @@ def load_comparison(run: Path) -> Comparison:
                        mend="Run phi3kit compare again: it goes on from the answers it has")
     rows = averaged(RowFile(run / ROWS).rows.values())
     try:
-        record = msgspec.json.decode((run / RESULT).read_bytes())
+        record = with_ends(msgspec.json.decode((run / RESULT).read_bytes()))
         summaries = [*record["arms"], *record.get("diagnostics", ())]
         refuse_gaps(run, summaries, rows)
         for arm in summaries:

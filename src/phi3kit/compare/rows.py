@@ -34,7 +34,7 @@ class RowFile:
         if len(whole) < len(data):
             os.truncate(path, len(whole))
         for row in _parse(whole, path):
-            self.rows.setdefault(_key(row), row)
+            self.rows[_key(row)] = row  # the last one: what failed was asked again
 
     def append(self, rows: Iterable[Row]) -> None:
         """Add rows and see that they are on disk before returning."""

@@ -22,12 +22,14 @@ from phi3kit.compare.arms import (
     contestants,
     open_bench,
     ordered,
+    with_index,
 )
 from phi3kit.compare.choice import with_choice
 from phi3kit.compare.clusters import sharing_note
 from phi3kit.compare.costs import measure_costs
 from phi3kit.compare.freshness import measure_freshness
 from phi3kit.compare.judge import judge, open_judge
+from phi3kit.compare.kept import read_kept
 from phi3kit.compare.learning import measure_learning
 from phi3kit.compare.losses import loss_curves
 from phi3kit.compare.metrics import SIMILARITY
@@ -49,6 +51,8 @@ from phi3kit.settings import Resolved, Settings
 __all__ = ["compare", "load_comparison"]
 
 _CONDITIONS = "conditions.json"
+# Whose figures the rows hold.
+_SIMILARITY = "similarity.json"
 
 
 def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool = False,
@@ -84,8 +88,9 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
     # Before it is opened: what --fresh throws away may be another process's answers.
     with runs.held(runs.folder_of(root, "compare", made_of),
                    busy="another compare is at work in it", mend="Wait until it has finished"):
-        run = runs.open_run(root, "compare", made_of, fresh=fresh,
-                            settings=_record_of(settings, resolved))
+        record = _record_of(settings, resolved)
+        run = runs.open_run(root, "compare", made_of, fresh=fresh, settings=record)
+        run.record_settings(record)  # metric, margin, gates, …: the answers are judged by these now
         return _run(task, run, advice, started)
 
 
@@ -116,8 +121,12 @@ def _measured(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,
     if sheets:
         if (judging := open_judge(task.settings)) is not None:
             judging.probe()  # before the answers: they take long
+        run.record_machine()
         _answer_missing(task, run, sheets)
-    rows = held_out.rescored(_with_similarity(task, held_out.rows()))
+    measured, embedder = _with_similarity(task, held_out.rows(), run.path)
+    rows = held_out.rescored(measured)
+    if embedder is not None:  # when its figures are in the rows, and not before
+        write_json(run.path / _SIMILARITY, {"embedder": embedder})
     chosen = task.settings.compare
     # What is looked at beside the scores is the adapter that `ask` answers with.
     of_first = averaged(rows)
@@ -158,11 +167,18 @@ def _judged(task: Task, rows: Sequence[Row],
         return (), (said,)
 
 
-def _with_similarity(task: Task, rows: list[Row]) -> list[Row]:
-    if task.settings.compare.similarity and any(
-            SIMILARITY not in row.metrics for row in rows if row.gold and not row.error):
-        return with_similarity(rows, open_embedder(task.settings))
-    return rows
+def _with_similarity(task: Task, rows: list[Row], run: Path) -> tuple[list[Row], str | None]:
+    """The rows with their similarity, and the embedder's fingerprint where it measured now.
+
+    Figures that the same embedder measured before are good; another one's are not.
+    """
+    if not task.settings.compare.similarity:
+        return rows, None
+    embedder = open_embedder(task.settings)
+    there = all(SIMILARITY in row.metrics for row in rows if row.gold and not row.error)
+    if there and read_kept(run, _SIMILARITY).get("embedder") == embedder.fingerprint:
+        return rows, None
+    return with_similarity(rows, embedder), embedder.fingerprint
 
 
 def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
@@ -177,10 +193,11 @@ def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
         if not any(questions for _, questions in left):
             continue
         now = conditions(bench, task.settings)
-        if shared is None:
-            shared = now
+        if shared is None or (now["index"] and not shared.get("index")):
+            # Arms that search nothing opened no index: the run's is known from here on.
+            shared = {**(shared or now), "index": now["index"]}
             write_json(run.path / _CONDITIONS, shared)
-        assert_same(now, shared, arm)
+        assert_same(with_index(now, shared), shared, arm)
         bench.adapters = task.adapters.of_seed(seed)
         for sheet, questions in left:
             if questions:

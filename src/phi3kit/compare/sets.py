@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from phi3kit.compare.normal import normalise
-from phi3kit.compare.statistics import expanded_tail
+from phi3kit.compare.statistics import alike, effective_clusters, exact, expanded_tail
 from phi3kit.compare.words import plain
 from phi3kit.records import Interval, Row
 
@@ -20,7 +20,8 @@ def macro_f1(rows: Sequence[Row], *, confidence: float, resamples: int, seed: in
     Each label that is right somewhere counts alike, however rare; what is none of its kind's
     labels is wrong and no label of its own. Documents are drawn again with replacement, and
     labels that a draw lacks are left out of its mean. The interval is widened for few
-    clusters as `statistics.interval` does it (Hesterberg 2015).
+    clusters as `statistics.interval` does it (Hesterberg 2015), and exact as there where all
+    answers are right, or none is.
 
     Args:
         rows: of one arm; those that carry `label_accuracy` are closed.
@@ -39,6 +40,8 @@ def macro_f1(rows: Sequence[Row], *, confidence: float, resamples: int, seed: in
     clusters = len(right)
     if clusters < 2:
         return Interval(mean, 0.0, 1.0)
+    if alike([(row.cluster, row.metrics["label_accuracy"]) for row in closed]):
+        return exact(mean, effective_clusters(wanted.sum(axis=1)), confidence)
     draws = np.random.default_rng(seed).multinomial(
         clusters, np.full(clusters, 1 / clusters), size=resamples)
     tail = expanded_tail(wanted.sum(axis=1), confidence)

@@ -40,9 +40,10 @@ class Sheet:
         return [(arm, seed) for arm in self.arms for seed in range(self.seeds.get(arm, 1))]
 
     def missing(self) -> Mapping[Turn, list[Question]]:
-        """What is still to be asked."""
+        """What is still to be asked: what was not yet, and what got no answer."""
+        rows = self.file.rows
         return {(arm, seed): [q for q in self.questions
-                              if (arm, seed, q.id) not in self.file.rows]
+                              if (row := rows.get((arm, seed, q.id))) is None or _lost(row)]
                 for arm, seed in self.turns()}
 
     def keeper(self, turn: Turn, questions: Sequence[Question],
@@ -68,6 +69,14 @@ class Sheet:
         found = score(rows, self.questions, self.formats)
         self.file.rewrite(found)
         return found
+
+
+def _lost(row: Row) -> bool:
+    """Whether a prompt was made and not answered: by a busy server, or for want of memory.
+
+    A question that no prompt was made of, for it is too long, would be refused again.
+    """
+    return bool(row.error) and row.tokens_in > 0
 
 
 def held_out_sheet(task: Task, run: Path) -> Sheet:

@@ -163,8 +163,10 @@ def _differences(rows: Sequence[_Rows], metric: str, method: Method,
         for arm in ARMS:
             pairs = _pairs(rows[0].get(arm, {}), other.get(arm, {}))
             if pairs:
-                found.append(_difference(arm, label, pairs, metric, method,
-                                         _apart(arm, metric, seeds[0], own)))
+                difference = _difference(arm, label, pairs, metric, method,
+                                         _apart(arm, metric, seeds[0], own))
+                counted = all(any(each.arm == arm for each in mine) for mine in (seeds[0], own))
+                found.append(dataclasses.replace(difference, seeds=counted))
     return _adjusted(found)
 
 

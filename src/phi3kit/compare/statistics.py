@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from phi3kit.compare.metrics import METRICS
+from phi3kit.compare.metrics import METRICS, bounds_of
 from phi3kit.compare.seeds import Part, p_value, parts, quantile, variance
 from phi3kit.records import ArmSummary, Difference, Interval, Row, Spread, TrainingSeeds
 
@@ -20,6 +20,7 @@ from phi3kit.records import ArmSummary, Difference, Interval, Row, Spread, Train
 _AT_ONCE = 2_000_000
 # Statistics of two flips nearer than this are a tie: what is left is rounding.
 _SAME = 1e-9
+_SHARE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,27 @@ class Method:
 
 
 def interval(values: Sequence[tuple[str, float]], method: Method, *,
-             bounds: tuple[float, float] = (0.0, 1.0), seeds: Sequence[Part] = ()) -> Interval:
+             bounds: tuple[float, float] = _SHARE, seeds: Sequence[Part] = ()) -> Interval:
+    """The mean of `values` with its interval: see `resampled`.
+
+    Shares that are all alike leave a bootstrap nothing to draw, and three right answers are no
+    proof of the next: their interval is the exact one, over the documents (see `exact`).
+
+    Args:
+        values: (cluster, value) for each question.
+        method: level, resamples and seed.
+        bounds: what each value, and so the mean, could be at least and at most; the interval
+            when there is but one cluster.
+        seeds: what training seeds add to its variance: see `widened`.
+    """
+    _, counts = _by_cluster(values)
+    if len(counts) < 2 or bounds != _SHARE or variance(seeds) > 0 or not alike(values):
+        return resampled(values, method, bounds=bounds, seeds=seeds)
+    return exact(values[0][1], effective_clusters(counts), method.confidence)
+
+
+def resampled(values: Sequence[tuple[str, float]], method: Method, *,
+              bounds: tuple[float, float] = _SHARE, seeds: Sequence[Part] = ()) -> Interval:
     """The mean of `values` with its cluster bootstrap interval.
 
     The clusters are drawn with replacement and the mean is a ratio: their sums over their
@@ -43,10 +64,7 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     Clusters of unequal size leave fewer of these: `effective_clusters` less one.
 
     Args:
-        values: (cluster, value) for each question.
-        method: level, resamples and seed.
-        bounds: what the mean could be at most; the interval when there is but one cluster.
-        seeds: what training seeds add to its variance: see `widened`.
+        values, method, bounds, seeds: as in `interval`.
     """
     import numpy as np
     from scipy import stats
@@ -68,6 +86,31 @@ def interval(values: Sequence[tuple[str, float]], method: Method, *,
     drawn = Interval(mean, float(found.confidence_interval.low),
                      float(found.confidence_interval.high))
     return widened(drawn, cluster_part(values), seeds, method.confidence, bounds)
+
+
+def alike(values: Sequence[tuple[str, float]]) -> bool:
+    """Whether all of some (cluster, value) have the same value."""
+    found = [value for _, value in values]
+    return max(found) - min(found) <= _SAME
+
+
+def exact(mean: float, number: float, confidence: float) -> Interval:
+    """The interval of Clopper & Pearson around a share.
+
+    (1934, The Use of Confidence or Fiducial Limits Illustrated in the Case of the Binomial,
+    Biometrika 26:404.) By quantiles of the beta distribution, so that neither has to be whole.
+
+    Args:
+        mean: the share that was seen, 0 to 1.
+        number: of how many.
+        confidence: 0 to 1, of the interval.
+    """
+    from scipy import stats
+
+    seen, tail = mean * number, (1 - confidence) / 2
+    low = float(stats.beta.ppf(tail, seen, number - seen + 1)) if mean > 0 else 0.0
+    high = float(stats.beta.isf(tail, seen + 1, number - seen)) if mean < 1 else 1.0
+    return Interval(mean, low, high)
 
 
 def widened(drawn: Interval, clusters: Part, seeds: Sequence[Part], confidence: float,
@@ -256,7 +299,8 @@ def summarise(arm: str, rows: Sequence[Row], metric: str, method: Method,
     for name in METRICS:
         values = [(row.cluster, row.metrics[name]) for row in rows if name in row.metrics]
         if values:
-            measured[name] = interval(values, method, seeds=parts(seeds, [(arm, name, 1.0)]))
+            measured[name] = interval(values, method, bounds=bounds_of(name),
+                                      seeds=parts(seeds, [(arm, name, 1.0)]))
     kinds = dict.fromkeys(row.kind for row in rows if row.kind)
     by_kind = {kind: _mean([row.metrics[metric] for row in rows if row.kind == kind])
                for kind in kinds}
@@ -307,7 +351,7 @@ def differences(rows: Sequence[Row], arms: Sequence[str], metric: str, method: M
     adjusted = multipletests(raw, method="holm")[1]
     return tuple(
         Difference(a, b, interval(values, method, bounds=(-1.0, 1.0), seeds=own), float(p),
-                   _spread(values, own))
+                   _spread(values, own), _error(values))
         for (a, b), values, own, p in zip(pairs, paired, added, adjusted, strict=True))
 
 
@@ -320,9 +364,16 @@ def seed_share(values: Sequence[tuple[str, float]], seeds: Sequence[Part]) -> fl
     return added / whole if whole > 0 else None
 
 
+def _error(values: Sequence[tuple[str, float]]) -> float | None:
+    """The clustered standard error of a mean; None for one document."""
+    if len({cluster for cluster, _ in values}) < 2:
+        return None
+    return math.sqrt(cluster_part(values).variance)
+
+
 def _spread(values: Sequence[tuple[str, float]], seeds: Sequence[Part]) -> Spread | None:
     """What the standard error of a difference is made of; None without several seeds."""
-    if not seeds or len({cluster for cluster, _ in values}) < 2:
+    documents = _error(values)
+    if not seeds or documents is None:
         return None
-    return Spread(math.sqrt(cluster_part(values).variance), math.sqrt(variance(seeds)),
-                  min(part.degrees for part in seeds))
+    return Spread(documents, math.sqrt(variance(seeds)), min(part.degrees for part in seeds))

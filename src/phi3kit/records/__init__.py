@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         Message,
         Option,
         as_json,
+        with_ends,
     )
     from phi3kit.records.compare import (
         ArmSummary,
@@ -122,7 +123,7 @@ _FILES = {
     "beside": (
         "ArmCost BreakEven Costs CurvePoint Extrapolation FreshArm Freshness LearningCurve "
         "LossCurve"),
-    "common": "ARMS OPTIONS Arm Failure Interval Message Option as_json",
+    "common": "ARMS OPTIONS Arm Failure Interval Message Option as_json with_ends",
     "compare": (
         "ArmSummary Comparison Diagnosis Difference FormShare Harm Judged Question Revised Row "
         "Spread TrainingSeeds Verdict"),
@@ -237,6 +238,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "as_json",
+    "with_ends",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
@@ -30,14 +31,28 @@ class Message(TypedDict):
 
 
 def as_json(record: Any) -> Any:
-    """A record as plain JSON values, field order kept; the inverse is the reader's task."""
+    """A record as plain JSON values, field order kept; the inverse is the reader's task.
+
+    JSON has no infinity: it is null, and `with_ends` puts it back into intervals.
+    """
     if dataclasses.is_dataclass(record) and not isinstance(record, type):
         return {f.name: as_json(getattr(record, f.name)) for f in dataclasses.fields(record)}
     if isinstance(record, Mapping):
         return {str(k): as_json(v) for k, v in record.items()}
     if isinstance(record, (list, tuple)):
         return [as_json(v) for v in record]
-    return record
+    return None if isinstance(record, float) and not math.isfinite(record) else record
+
+
+def with_ends(tree: Any) -> Any:
+    """What `as_json` made, with the ends of intervals that have none as infinity again."""
+    if isinstance(tree, dict):
+        found = {name: with_ends(value) for name, value in tree.items()}
+        if found.keys() == {"mean", "low", "high"}:
+            ends = {"low": -math.inf, "high": math.inf}
+            found |= {name: end for name, end in ends.items() if found[name] is None}
+        return found
+    return [with_ends(value) for value in tree] if isinstance(tree, list) else tree
 
 
 @dataclass(frozen=True, slots=True)

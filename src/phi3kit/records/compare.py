@@ -119,6 +119,8 @@ class Difference:
     Attributes:
         p: two-sided p-value, Holm-adjusted over the differences that were tested.
         spread: None where no arm of the two has several training seeds.
+        error: the clustered standard error of `difference`, training seeds left out; None for
+            one document, and in what earlier versions kept.
     """
 
     a: str
@@ -126,6 +128,8 @@ class Difference:
     difference: Interval
     p: float
     spread: Spread | None = None
+    # It follows from the same answers as the rest: what is kept without it is no other difference.
+    error: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

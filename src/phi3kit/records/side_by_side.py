@@ -90,6 +90,8 @@ class RunDifference:
         p: two-sided, sign flips by document; Holm-adjusted over all these differences.
         gained, lost, same: how many shared questions have a higher, lower and equal score.
         most_gained, most_lost: those that changed most, largest change first.
+        seeds: whether interval and p-value are about other training seeds too: the arm answered
+            with several in both runs.
     """
 
     arm: str
@@ -101,6 +103,7 @@ class RunDifference:
     same: int
     most_gained: tuple[Shift, ...]
     most_lost: tuple[Shift, ...]
+    seeds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

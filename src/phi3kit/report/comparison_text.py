@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from phi3kit.records import ArmSummary, Comparison, Difference, Interval
@@ -57,8 +58,8 @@ _WORTH_SAYING = 0.005
 
 
 def number(value: float) -> str:
-    """Two decimals, with a true minus; never "−0.00"."""
-    text = f"{abs(value):.2f}"
+    """Two decimals, with a true minus; never "−0.00". No end is "∞"."""
+    text = "∞" if math.isinf(value) else f"{abs(value):.2f}"
     return f"−{text}" if value < 0 and text != "0.00" else text
 
 
@@ -97,7 +98,7 @@ def sorted_differences(comparison: Comparison) -> list[Difference]:
         seen = item.difference
         if seen.mean < 0:
             item = Difference(item.b, item.a, Interval(-seen.mean, -seen.high, -seen.low), item.p,
-                              item.spread)
+                              item.spread, item.error)
         turned.append(item)
     return sorted(turned, key=lambda item: -item.difference.mean)
 
@@ -138,8 +139,10 @@ def _how_sure(comparison: Comparison) -> list[str]:
                 + (f"; {listed(behind)} {'is' if len(behind) == 1 else 'are'} behind."
                    if behind else "."))
     errors = sum(arm.errors for arm in comparison.arms)
-    failed = [f"{errors} answers failed and count as wrong."] if errors > 1 else (
-        ["1 answer failed and counts as wrong."] if errors else [])
+    failed = [f"{errors} answers failed and count as wrong; to run compare again asks for them "
+              "again, but for questions that are too long."] if errors > 1 else (
+        ["1 answer failed and counts as wrong; to run compare again asks for it again, unless "
+         "the question is too long."] if errors else [])
     return [sure, basis, *seed_sentences(comparison), *failed, *likely_best_sentences(comparison),
             *detectable_sentences(comparison)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from phi3kit.records import Comparison
 
-_TUNED = frozenset({"finetune", "bolted-on", "both"})
+TUNED = frozenset({"finetune", "bolted-on", "both"})
 # From this share of the variance on, another seed is the larger doubt.
 _LARGER = 0.5
 
@@ -20,7 +20,7 @@ def seed_sentences(comparison: Comparison) -> list[str]:
             f"; the seeds make {_percent(each.share)} of the variance of its mean")
         said.append(f"{each.arm}: {means} over {len(each.adapters)} training seeds{share}.")
     single = [arm.arm for arm in (*comparison.arms, *comparison.diagnostics)
-              if arm.arm in _TUNED and arm.arm not in several]
+              if arm.arm in TUNED and arm.arm not in several]
     if single:
         said.append(f"{_listed(single)} answered with one training seed: how much another would "
                     "change is not in the intervals.")

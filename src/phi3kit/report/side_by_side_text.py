@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from phi3kit.records import Interval, Overlap, RunDifference, SideBySide
 from phi3kit.report import comparison_text as words
 from phi3kit.report.sections import Section, Table
+from phi3kit.report.seeds_text import TUNED
 
 _ABSENT = "–"
 _GROUPS = {"condition": "conditions", "setting": "settings", "input": "inputs",
@@ -85,14 +86,26 @@ def _differences(record: SideBySide) -> Section:
     rows = [[item.arm, f"{item.run} − {first}", words.spread(item.difference),
              words.p_value(item.p), str(item.gained), str(item.lost), str(item.same)]
             for item in record.differences]
-    notes = ["The intervals and p-values are about other documents, not about another training "
-             "seed: train again with another one to see how much that alone changes."]
+    notes = _about(record.differences)
     return Section("differences", "Run against run", notes=notes if rows else [
         "No arm answered the same questions in two runs."], tables=[Table(
             f"{_metric(record).capitalize()} on the questions that both have, paired, with "
             f"{_level(record)} intervals",
             ["arm", "runs", "difference", "p (Holm)", "gained", "lost", "same"], rows)]
         if rows else [])
+
+
+def _about(found: Sequence[RunDifference]) -> list[str]:
+    """What intervals and p-values are about; training seeds are said where they are in doubt."""
+    alone = list(dict.fromkeys(item.arm for item in found
+                               if item.arm in TUNED and not item.seeds))
+    if not alone:
+        too = " and, of tuned arms, about other training seeds" if any(
+            item.seeds for item in found) else ""
+        return [f"The intervals and p-values are about other documents{too}."]
+    return [f"The intervals and p-values are about other documents, and those of "
+            f"{words.listed(alone)} not about another training seed: train again with another one "
+            "to see how much that alone changes."]
 
 
 def _overlaps(record: SideBySide) -> Section:
