@@ -94,6 +94,8 @@ def test_the_bench_of_gpus_runs_on_a_tiny_model(tmp_path: Path) -> None:
     assert arms["lora"]["settings"]["finetune.micro_batch_tokens"] == 4096
     assert set(arms) >= {"lora", "qlora", "qlora, least memory", "trl"}
     assert all(arm["tokens_per_second"] > 0 for arm in arms.values())
+    assert arms["trl"]["seconds_after_first"] < arms["trl"]["seconds"]
+    assert 1845 <= arms["lora"]["longest_row"] <= 2048
 
 
 @pytest.mark.slow
@@ -149,8 +151,55 @@ def test_a_training_that_runs_out_of_memory_is_a_row_and_not_the_end(
     monkeypatch.setitem(trained.__globals__, "PHI3KIT", str(broken))
     assert "out of memory" in trained(tmp_path, tmp_path, [])["out_of_memory"]
     broken.write_text("#!/bin/sh\necho 'another fault' >&2\nexit 1\n")
-    with pytest.raises(SystemExit, match="another fault"):
-        trained(tmp_path, tmp_path, [])
+    assert trained(tmp_path, tmp_path, []) == {"failed": "another fault"}
+
+
+def test_what_the_bench_of_gpus_measured_is_kept_whatever_comes_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With TRL last, which fails here; and what was not measured has no aim."""
+    bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "gpu"))
+    names, measure = bench["measure"].__globals__, bench["measure"]
+    (tmp_path / "with_trl.py").write_text("raise SystemExit('CUDA is not as TRL wants it')")
+    real = names["run"]
+    monkeypatch.setitem(names, "PEERS", tmp_path)
+    monkeypatch.setitem(names, "run", lambda command, *rest, **more: real(
+        command if "with_trl.py" in command[1] else [sys.executable, "-c", ""], *rest, **more))
+    fast = {"tokens_per_second": 300.0, "tokens": 2000, "trained_share": 0.1, "peak_bytes": 10**9}
+    asked: list[tuple[str, int]] = []
+
+    def trained(folder: Path, data: Path, flags: list[str]) -> dict[str, object]:
+        asked.append((data.stem, len(data.read_text(encoding="utf-8").split()) // 4))
+        return {"failed": "a fault"} if flags == ["--qlora"] else dict(fast)
+
+    monkeypatch.setitem(names, "trained", trained)
+    kept: list[tuple[list[str], list[str]]] = []
+    last: dict[str, dict[str, object]] = {}
+
+    def keep(arms: dict[str, dict[str, object]], recipes: dict[str, object]) -> None:
+        kept.append((list(arms), list(recipes)))
+        last.update(arms)
+
+    measure(tmp_path, 4, bench["TRUE"], None, "float16", keep)
+    assert [len(arms) + len(recipes) for arms, recipes in kept] == list(range(1, len(kept) + 1))
+    assert kept[-2][0][-1] == "qlora, least memory" and kept[-1][0][-1] == "trl"
+    assert last["trl"] == {"failed": "CUDA is not as TRL wants it"}
+    assert last["qlora"] == {"failed": "a fault"}
+    assert [what for what, *_ in bench["aims"](last)] == [
+        "LoRA's tokens/s to QLoRA's", "QLoRA's least peak memory, GB"]
+    assert bench["aims"]({"trl": last["trl"], "lora": {"out_of_memory": "so much"}}) == []
+    # Rows are as long as a recipe takes them.
+    words = dict(asked)
+    assert words["phi-3-mini-lora-24gb"] > 1.8 * words["phi-3-mini-lora-16gb"]
+
+
+def test_the_share_of_a_cards_peak_counts_the_output_layer_for_trained_tokens() -> None:
+    bench = runpy.run_path(str(ROOT / "scripts" / "bench" / "gpu"))
+    flops, shape = bench["flops_per_token"], bench["TRUE"]
+    assert flops(shape, 1.0) - flops(shape, 0.25) == 4 * 0.75 * 32064 * 3072
+    arms = {"lora": {"tokens_per_second": 1e3, "trained_share": 0.1}, "trl": {"failed": "so"}}
+    bench["_add_shares"](arms, shape, "NVIDIA H100 80GB HBM3")
+    assert 0 < arms["lora"]["share_of_peak"] < 1 and arms["trl"] == {"failed": "so"}
 
 
 def test_without_a_gpu_its_bench_says_so_in_a_line(tmp_path: Path) -> None:

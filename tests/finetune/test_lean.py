@@ -13,6 +13,7 @@ from facts_to_learn import Configure
 
 from phi3kit.errors import DataError
 from phi3kit.finetune import lean, train, trainer
+from phi3kit.models import hardware
 from phi3kit.models.hardware import cpu_has_bfloat16
 from phi3kit.settings import load
 
@@ -92,11 +93,11 @@ def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     assert asked == ["cpu"]
     monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
     monkeypatch.setenv("MALLOC_ARENA_MAX", "4")  # not of the tests' own process
-    monkeypatch.setattr(lean, "_CARDS", (str(project),))  # a driver that is there
+    monkeypatch.setattr(hardware, "_DRIVERS", ((str(project),),))  # one that is there
     for device in ("cuda", "mps", "auto"):
         lean.keep_lean(device)
         assert "ONEDNN_PRIMITIVE_CACHE_CAPACITY" not in os.environ
-    monkeypatch.setattr(lean, "_CARDS", (str(project / "none"),))
+    monkeypatch.setattr(hardware, "_DRIVERS", ((str(project), str(project / "none")),))
     lean.keep_lean("auto")
     assert os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "128"
 

@@ -219,3 +219,21 @@ def test_an_altered_weight_of_the_base_is_another_base(
     with pytest.raises(ModelError, match="trained on another base"):
         open_generator(settings.model, adapter=run)
     assert finetune(settings).run != str(run)
+
+
+@pytest.mark.parametrize(("dtype", "device", "told"), [
+    ("bfloat16", "cuda", True), ("auto", "cuda", False), ("float32", "cuda", False),
+    ("bfloat16", "cpu", False)])
+def test_a_card_that_emulates_bfloat16_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dtype: Any, device: Any,
+    told: bool,
+) -> None:
+    """As a T4 answers: it can, and has no hardware for it."""
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported",
+                        lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr("phi3kit.models.loading.load_base", lambda *_, **__: None)
+    methods.load(ModelSettings(name="any", device=device, dtype=dtype), methods.FinetuneSettings())
+    assert ("model.dtype: auto takes float16" in capsys.readouterr().err) is told

@@ -74,6 +74,12 @@ def test_the_way_out_is_that_of_the_settings(
                                     longest=400, device="cpu")
 
 
+def test_emulated_arithmetic_is_named() -> None:
+    line = smaller(FinetuneSettings(qlora=True, checkpointing=True), Path("none"), held=512,
+                   fullest=400, longest=400, device="cuda", emulated=True)
+    assert "Try model.dtype: auto, for this card emulates bfloat16 or a" in line
+
+
 def test_a_short_step_is_no_fuller_than_its_rows(configure: Configure,
                                                  monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of what may be held would hold them all again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def test_ahead_no_hub_is_asked_for_a_shape(monkeypatch: pytest.MonkeyPatch) -> N
     assert "shape is not known" in passes.pass_ahead(nowhere).why
     with pytest.raises(AssertionError, match="the hub was asked"):  # when it trains, it is
         passes.pass_here(nowhere, "cuda", 80 * GB, longest=64, processes=1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="where drivers are files")
+@pytest.mark.parametrize(("files", "there"), [
+    ((), False), (("nvidiactl",), True), (("kfd",), True), (("dxg",), False),
+    (("libcuda.so.1",), False), (("dxg", "libcuda.so.1"), True)])
+def test_a_card_is_told_by_its_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: tuple[str, ...], there: bool,
+) -> None:
+    """Under WSL2 it is one device for whatever draws, and CUDA's library beside it."""
+    for name in files:
+        (tmp_path / name).touch()
+    monkeypatch.setattr(hardware, "_DRIVERS", [
+        [str(tmp_path / Path(part).name) for part in driver] for driver in hardware._DRIVERS])
+    assert hardware.has_gpu() is there
 
 
 @pytest.mark.skipif(hardware.has_gpu(), reason="here it is there")

@@ -277,3 +277,22 @@ def test_another_template_or_tokenizer_is_another_run(configure: Configure, lear
 def test_questions_that_are_not_there_are_refused(configure: Configure) -> None:
     with pytest.raises(DataError, match=r"absent\.jsonl: the held-out questions cannot be read"):
         finetune(configure(compare__questions="absent.jsonl"))
+
+
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+@pytest.mark.parametrize("began", ["cpu", "cuda"])
+def test_it_goes_on_with_the_optimizer_of_another_device(
+    configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: str,
+) -> None:
+    """QLoRA's on a card is bitsandbytes', elsewhere torch's; here both compute on a CPU."""
+    chosen = trainers._optimizer
+
+    def on(device: str) -> None:
+        monkeypatch.setattr(trainers, "_optimizer", lambda _, *, qlora: chosen(device, qlora=True))
+
+    on(began)
+    settings, run, before = every_step_saved(configure, monkeypatch, tmp_path)
+    losses = [m["loss"] for m in metrics.read(run)]
+    as_killed_after(9, run, before)
+    on("cpu" if began == "cuda" else "cuda")
+    assert list(finetune(settings).losses) == pytest.approx(losses, rel=1e-3)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +20,7 @@ from phi3kit.errors import DataError, RunError, SettingsError
 from phi3kit.finetune import checkpoints, metrics
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
+from phi3kit.models import loading
 from phi3kit.models.adapters import adapter_folder
 from phi3kit.models.generate import open_generator
 from phi3kit.rag import prompt
@@ -54,6 +57,27 @@ def test_it_learns_the_answers_by_heart_and_stops(configure: Configure, qlora: b
     assert [r.text for r in results] == [a for _, a in FACTS]
     assert all(r.tokens_out < 60 for r in results)  # stopped by itself
     assert not any("<|" in r.text for r in results)
+
+
+def test_what_was_trained_is_gone_before_anything_else_is_loaded(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A card that still holds it has no room for the next model."""
+    load_base, held = loading.load_base, []
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        loaded = load_base(*args, **kwargs)
+        held.append(weakref.ref(loaded.model))
+        return loaded
+
+    monkeypatch.setattr(loading, "load_base", watched)
+    gc.collect()
+    gc.disable()  # what Python does by itself comes at some time or other
+    try:
+        finetune(configure(epochs=1))
+        assert len(held) == 1 and held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_the_run_folder_tells_everything(configure: Configure) -> None:

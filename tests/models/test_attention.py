@@ -79,3 +79,30 @@ def test_another_attention_is_left_alone(model: Any) -> None:
     with attention.grouped(model):
         assert model.config._attn_implementation == "eager"
     assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize(("capability", "heads"), [((7, 5), 4), ((8, 0), 2), (None, 2)])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_before_ampere_no_kernel_gets_grouped_heads(
+    model: Any, rows: int, capability: Any, heads: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    ids = torch.randint(10, 300, (rows, 40), generator=torch.Generator().manual_seed(0))
+    kernel, seen = torch.nn.functional.scaled_dot_product_attention, []
+
+    def watched(query: Any, key: Any, value: Any, **others: Any) -> Any:
+        seen.append((key.shape[1], value.shape[1], others.get("enable_gqa", False)))
+        return kernel(query, key, value, **others)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    monkeypatch.setattr(attention, "_capability", lambda _: capability)
+    wanted = model(input_ids=ids).logits
+    seen.clear()
+    with attention.repeated(model):
+        found = model(input_ids=ids).logits
+    assert set(seen) == {(heads, heads, heads == 2)}
+    assert torch.allclose(found, wanted, atol=1e-5)
+    seen.clear()
+    model(input_ids=ids)
+    assert set(seen) == {(2, 2, True)}  # and it has its own back

@@ -26,12 +26,14 @@ class Process:
         peak: bytes of the process and its children together, pages that they share counted
             once (PSS), looked at every 0.1 s; 0 where it was not asked for.
         said: the last line of its stderr.
+        code: its exit code.
     """
 
     seconds: float
     printed: Any
     peak: int
     said: str = ""
+    code: int = 0
 
 
 def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
@@ -56,7 +58,7 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str], *,
         last = (err.read().strip().splitlines() or ["no word on stderr"])[-1]
         if code not in good:
             sys.exit(f"{' '.join(command[:3])}: exit code {code}: {last}")
-        return Process(seconds, _json(out.read()), peak, last)
+        return Process(seconds, _json(out.read()), peak, last, code)
 
 
 def _peak(process: subprocess.Popen[bytes]) -> int:

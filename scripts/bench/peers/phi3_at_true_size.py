@@ -19,7 +19,8 @@ TEMPLATE = ("{% for m in messages %}{{ '<|' + m['role'] + '|>\n' + m['content'] 
             "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}")
 # microsoft/Phi-3-mini-4k-instruct's config.json.
 TRUE = {"hidden_size": 3072, "num_hidden_layers": 32, "num_attention_heads": 32,
-        "num_key_value_heads": 32, "intermediate_size": 8192, "vocab_size": 32064}
+        "num_key_value_heads": 32, "intermediate_size": 8192, "vocab_size": 32064,
+        "sliding_window": 2047}
 TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
         "num_key_value_heads": 4, "intermediate_size": 128, "vocab_size": 4000}
 

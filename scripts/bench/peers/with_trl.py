@@ -21,16 +21,30 @@ rows = [json.loads(line)["messages"]
 dataset = Dataset.from_list([{"prompt": row[:-1], "completion": row[-1:]} for row in rows])
 
 
-class Clock(TrainerCallback):
-    """Seconds from the first step on: loading and encoding are no training."""
+def now() -> float:
+    """When all that was begun on a card is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
-    began = ended = 0.0
+
+class Clock(TrainerCallback):
+    """Seconds from the first step on: loading and encoding are no training.
+
+    And those after the first step, which warms kernels up.
+    """
+
+    began = warm = ended = 0.0
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.began = time.perf_counter()
+        self.began = now()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if not self.warm:
+            self.warm = now()
 
     def on_train_end(self, args, state, control, **kwargs):
-        self.ended = time.perf_counter()
+        self.ended = now()
 
 
 clock = Clock()
@@ -46,7 +60,8 @@ trainer = SFTTrainer(
 trainer.train()
 trainer.model.save_pretrained(f"{out}/adapter")
 print(json.dumps({
-    "seconds": clock.ended - clock.began, "steps": trainer.state.global_step,
+    "seconds": clock.ended - clock.began, "seconds_after_first": clock.ended - clock.warm,
+    "steps": trainer.state.global_step,
     "batch": trainer.args.per_device_train_batch_size,
     "checkpointing": bool(trainer.args.gradient_checkpointing),
     "bf16": bool(trainer.args.bf16),

@@ -17,11 +17,11 @@ import ctypes
 import os
 import sys
 
+from phi3kit.models.hardware import has_gpu
+
 _ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
 _KERNELS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 _KEPT = 128
-# Of the drivers of NVIDIA and AMD. torch would tell better, but takes a second, and has threads.
-_CARDS = ("/dev/nvidiactl", "/dev/kfd")
 
 
 def keep_lean(device: str) -> None:
@@ -33,8 +33,8 @@ def keep_lean(device: str) -> None:
     Args:
         device: as `model.device` has it; nothing is changed for a GPU's training.
     """
-    is_cpu = device == "cpu" or (device == "auto" and not any(map(os.path.exists, _CARDS)))
-    if not is_cpu:
+    # torch would tell better, but takes a second, and has threads.
+    if device != "cpu" and (device != "auto" or has_gpu()):
         return
     os.environ.setdefault(_KERNELS, str(_KEPT))
     told = ("MALLOC_ARENA_MAX" in os.environ

@@ -12,7 +12,8 @@ import msgspec
 
 from phi3kit.errors import ModelError, SettingsError
 from phi3kit.files import flush, flush_tree, write_json
-from phi3kit.models.hardware import pick_dtype
+from phi3kit.models.hardware import emulates, pick_dtype
+from phi3kit.progress import note
 from phi3kit.settings import FinetuneSettings, ModelSettings
 
 if TYPE_CHECKING:
@@ -96,6 +97,9 @@ def load(model: ModelSettings, own: FinetuneSettings, *, sharded: bool = False) 
     if dtype == "float16" and device != "cuda":
         raise ModelError("float16 gradients vanish without a loss scale, which is there on CUDA "
                          "only", where="model.dtype", mend="Use bfloat16 or float32")
+    if emulates(dtype, device):  # torch's attention holds whole squares there, too
+        note("this card has no bfloat16: it is emulated, slowly, in more memory "
+             "(model.dtype: auto takes float16)")
     if sharded:
         model = msgspec.structs.replace(model, device="cpu", dtype=dtype)
     if own.full:

@@ -21,6 +21,8 @@ from phi3kit.finetune.passes_made import AtOnce, computed
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.smaller import smaller
 from phi3kit.finetune.trainer import keep_activations, make_trainer, steps_of
+from phi3kit.models.attention import repeated
+from phi3kit.models.hardware import emulates
 from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, TrainReport
@@ -69,7 +71,8 @@ class Session:
         device = self._loaded.device
         with out_of_memory(f"training with passes of {fullest:,} tokens", lambda: smaller(
                 self._settings, self._run, held=self._pass_tokens, fullest=fullest,
-                longest=longest, device=device), device=device):
+                longest=longest, device=device,
+                emulated=emulates(self._loaded.dtype, device)), device=device):
             self._train()
 
     def _train(self) -> None:
@@ -85,7 +88,7 @@ class Session:
         if self._settings.dropout == 0.0:
             fused.fuse(self._loaded.model)
         try:
-            with short_rows(self._loaded.model):
+            with short_rows(self._loaded.model), repeated(self._loaded.model):
                 with methods.arithmetic(self._loaded, self._settings):
                     packed = is_laid_out(self._loaded, self._rows, self._settings)
                 with bar("training", total) as advance:
@@ -154,6 +157,14 @@ def _use_all_cores() -> None:
 
     if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def count_peak(device: str) -> None:
+    """Count a card's peak memory from here on; that of a process cannot be counted anew."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
 
 
 def _peak_memory(device: str) -> int:

@@ -9,7 +9,7 @@ from phi3kit.settings import FinetuneSettings
 
 
 def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longest: int,
-            device: str) -> str:
+            device: str, emulated: bool = False) -> str:
     """The settings to change, as a sentence without a full stop.
 
     First those that leave the result as it is, so that the run goes on from its checkpoint.
@@ -20,6 +20,7 @@ def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longes
         fullest: tokens of the fullest pass.
         longest: tokens of the longest row, which is a pass of its own if need be.
         device: "cpu", "cuda" or "mps".
+        emulated: the card has no hardware for the arithmetic, see `methods.load`.
     """
     same, other = [], []
     if fullest > longest:
@@ -31,6 +32,8 @@ def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longes
         other.append("leaving out --full")
     elif device == "cuda" and not own.qlora:  # on a CPU it takes more, see finetune.qlora
         other.append("--qlora")
+    if emulated:
+        other.append("model.dtype: auto, for this card emulates bfloat16")
     other.append(f"a finetune.max_tokens below {longest} ({own.max_tokens} now)")
     kept = checkpoints.newest(run)
     going_on = f"the run then goes on from step {checkpoints.step_of(kept)}" if kept else ""

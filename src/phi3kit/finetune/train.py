@@ -24,6 +24,7 @@ from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
 from phi3kit.finetune.search import Search
+from phi3kit.models.hardware import free_memory, pick_device, release
 from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
 from phi3kit.settings import Resolved, Settings
@@ -116,7 +117,10 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
             return _reused(run, team, strict=strict)
         if data.unread:
             note(data.told_unread)
-        return _train(settings, run, kept, failures, data.format, search, team, strict=strict)
+        report = _train(settings, run, kept, failures, data.format, search, team, strict=strict)
+        # The Trainer and its model stand in cycles: a card would hold it beside the next model.
+        release(pick_device(settings.model.device))
+        return report
 
 
 def usable(settings: Settings) -> tuple[Examples, list[Example], list[Failure]]:
@@ -165,9 +169,8 @@ class _Row(NamedTuple):
 def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
            failures: list[Failure], form: str, search: Search,
            team: Processes, *, strict: bool) -> TrainReport:
-    from phi3kit.finetune.session import Session
+    from phi3kit.finetune.session import Session, count_peak
     from phi3kit.models.chat import stop_token_ids
-    from phi3kit.models.hardware import free_memory, pick_device
     from phi3kit.models.preflight import preflight
 
     own = settings.finetune
@@ -176,6 +179,7 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
     messages = search.chats()
     device = pick_device(settings.model.device)
     free = free_memory(device)  # before the base takes its share
+    count_peak(device)
     note(f"loading {settings.model.name}{' in 4-bit NF4' if own.qlora else ''} …")
     sharded = sharding.wanted(own, team)
     loaded = methods.load(settings.model, own, sharded=sharded)

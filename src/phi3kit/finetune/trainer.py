@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
 from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, methods, metrics, sharding, shares, trackers
+from phi3kit.finetune import checkpoints, methods, metrics, moments, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, Micro, lanes_for, room_of
@@ -184,6 +184,7 @@ def _trainer_class() -> Any:
     """The class; made on first use, for transformers is not imported at start-up."""
     import torch
     from transformers import Trainer
+    from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
     class AnswerTrainer(Trainer):  # type: ignore[misc]
         """One batch of the data loader is one optimizer step, in micro-batches."""
@@ -290,6 +291,17 @@ def _trainer_class() -> Any:
             if self.team.leads:
                 metrics.append(self.run, line)
             self.on_step(line)
+
+        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+            """Into host memory first: that of a card needs room for one copy, not for two."""
+            if checkpoint is None:
+                return
+            read = functools.partial(torch.load, map_location="cpu", weights_only=True,
+                                     mmap=self.args.device.type == "cuda")
+            held = self.optimizer.optimizer  # within accelerate's
+            held.load_state_dict(moments.fitted(
+                read(Path(checkpoint) / OPTIMIZER_NAME), held, Path(checkpoint)))
+            self.lr_scheduler.load_state_dict(read(Path(checkpoint) / SCHEDULER_NAME))
 
         def _get_output_dir(self, trial: Any) -> str:
             return self._staging or super()._get_output_dir(trial)

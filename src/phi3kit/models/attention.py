@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 from phi3kit.models.causal import causal_of
@@ -16,6 +17,7 @@ from phi3kit.models.causal import causal_of
 # What some models hand to attention beyond the mask, and plain products do not know.
 BEYOND = ("softcap", "s_aux", "sinks", "position_bias", "cache")
 _NAME = "phi3kit_grouped"
+_REPEATED = "phi3kit_repeated"
 # Scores that are held at once, so that they stay in a core's cache while they are worked on.
 _AT_ONCE = 2**21
 # Rows with more scores than this take torch's kernel, which never holds them all.
@@ -41,9 +43,57 @@ def in_place_of_torch(model: Any, name: str, attend: Callable[..., tuple[Any, No
     Args:
         mask: makes what `attend` gets as its mask; one of transformers' own.
     """
+    if next(model.parameters()).device.type != "cpu":
+        yield
+        return
+    with _swapped(model, name, attend, mask):
+        yield
+
+
+@contextlib.contextmanager
+def repeated(model: Any) -> Iterator[None]:
+    """Let `model` repeat keys and values of grouped heads, on cards older than Ampere.
+
+    transformers leaves them grouped, which of torch's kernels for cards flash attention alone
+    takes, and that one needs compute capability 8.0. Without it torch falls back to products that
+    hold the square of the length for each head. Repeated, its memory-efficient kernel takes them
+    (PyTorch's docs of `scaled_dot_product_attention`; sdp_utils.cpp). Not seen on such a card.
+    """
+    capability = _capability(model)
+    if capability is None or capability >= (8, 0):
+        yield
+        return
+    from transformers.masking_utils import sdpa_mask
+
+    with _swapped(model, _REPEATED, _attend_repeated, sdpa_mask):
+        yield
+
+
+def _capability(model: Any) -> tuple[int, int] | None:
+    """The compute capability of the model's CUDA card; None elsewhere."""
+    import torch
+
+    device = next(model.parameters()).device
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+
+
+def _attend_repeated(module: Any, query: Any, key: Any, value: Any, attention_mask: Any,
+                     **others: Any) -> tuple[Any, None]:
+    """transformers' interface: its attention, of a module that groups nothing."""
+    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+
+    plain = SimpleNamespace(is_causal=getattr(module, "is_causal", True))
+    groups = query.shape[1] // key.shape[1]
+    found: tuple[Any, None] = sdpa_attention_forward(
+        plain, query, repeat_kv(key, groups), repeat_kv(value, groups), attention_mask, **others)
+    return found
+
+
+@contextlib.contextmanager
+def _swapped(model: Any, name: str, attend: Callable[..., tuple[Any, None]], mask: Any,
+             ) -> Iterator[None]:
     causal = causal_of(model)
-    if (next(model.parameters()).device.type != "cpu"
-            or causal.config._attn_implementation != "sdpa"
+    if (causal.config._attn_implementation != "sdpa"
             or getattr(causal.config, "alibi", False)):  # Falcon's own would add it twice
         yield
         return

@@ -15,6 +15,7 @@ from typing import Protocol
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models import adapters, decoding
 from phi3kit.models.chat import render, stop_token_ids
+from phi3kit.models.hardware import release
 from phi3kit.models.kv_cache import longest
 from phi3kit.models.loading import Loaded, load_base
 from phi3kit.models.out_of_memory import out_of_memory
@@ -186,7 +187,7 @@ class LocalGenerator:
     def _begun(self, prompts: Sequence[list[int]]) -> Beginning:
         with contextlib.suppress(RuntimeError):  # out of memory: each batch reads its own
             return decoding.beginning(self.loaded.model, prompts)
-        _free_memory(self.loaded.device)
+        release(self.loaded.device)
         return NOTHING
 
     def _answer_or_retry(self, batch: list[list[int]], max_new_tokens: int,
@@ -197,7 +198,7 @@ class LocalGenerator:
             if len(batch) == 1 and begun is NOTHING:
                 return [Generation("", len(batch[0]), 0, 0.0, error=first_line(error))]
         # Outside of the handler: its traceback would keep the failed batch's memory alive.
-        _free_memory(self.loaded.device)
+        release(self.loaded.device)
         if len(batch) == 1:
             return self._answer_or_retry(batch, max_new_tokens, NOTHING)
         half = (len(batch) + 1) // 2
@@ -258,13 +259,3 @@ def plan_batches(prompts: Sequence[Sequence[int]], batch_tokens: int,
             widest = len(prompts[i])
     return sorted(batches, reverse=True, key=lambda batch: (
         len(batch) * max(len(prompts[i]) for i in batch)))
-
-
-def _free_memory(device: str) -> None:
-    import gc
-
-    import torch
-
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()

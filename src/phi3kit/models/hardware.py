@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from phi3kit.errors import ModelError
 
+# What is there with a driver: NVIDIA's, AMD's, and under Windows' Linux (WSL2) the host's, where a
+# card of any maker is one device and NVIDIA's library tells that it is one for CUDA.
+_DRIVERS: Sequence[Sequence[str]] = (
+    ("/dev/nvidiactl",), ("/dev/kfd",), ("/dev/dxg", "/usr/lib/wsl/lib/libcuda.so.1"))
 
 def pick_device(wanted: str) -> str:
     """"cpu", "cuda" or "mps"; "auto" takes a GPU when there is one.
@@ -44,6 +50,11 @@ def pick_dtype(wanted: str, device: str) -> str:
     return "float32"
 
 
+def emulates(dtype: str, device: str) -> bool:
+    """Whether the device has no hardware for this arithmetic, as CUDA cards older than Ampere."""
+    return dtype == "bfloat16" and device == "cuda" and pick_dtype("auto", device) == "float16"
+
+
 def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     """Whether the processor multiplies bfloat16 itself (AVX512-BF16, AMX, or Arm's BF16)."""
     try:
@@ -70,7 +81,19 @@ def free_memory(device: str) -> int | None:
     return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
 
 
+def release(device: str) -> None:
+    """Give back memory that nothing uses any more: objects in cycles, and what torch keeps."""
+    import torch
+
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
+
+
 def has_gpu() -> bool:
     """Whether torch may find a GPU here, told without importing torch, which takes seconds."""
-    return sys.platform == "darwin" or Path("/dev/nvidiactl").exists() or (
-        sys.platform == "win32" and shutil.which("nvidia-smi") is not None)
+    if sys.platform == "darwin":
+        return True
+    if sys.platform == "win32":
+        return shutil.which("nvidia-smi") is not None
+    return any(all(Path(part).exists() for part in driver) for driver in _DRIVERS)
