@@ -224,11 +224,13 @@ def test_of_a_run_that_is_not_recorded_epochs_are_drawn(trained: Path) -> None:
                                       device="cpu")
 
 
-def test_passages_are_told_as_what_the_plan_has_no_term_for(trained: Path) -> None:
+def test_passages_are_planned_as_any_other_row(trained: Path) -> None:
     report = msgspec.convert(state_of(trained)[1]["result"], TrainReport)
     mine = settings.load({"model.name": report.base, "finetune.passages": 0.3}).values
     row = predicted(report, mine, [55] * 8, device="cpu", dtype="bfloat16")
-    assert row.variants == ("passages",)
+    mine = settings.load({"model.name": report.base}).values
+    assert not row.variants and row == predicted(report, mine, [55] * 8, device="cpu",
+                                                 dtype="bfloat16")
 
 
 def test_what_lanes_compute_at_once_is_counted_together() -> None:

@@ -95,7 +95,8 @@ class ApartRetriever:
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            pipe.close()
+            with contextlib.suppress(BrokenPipeError):  # what it did not take any more
+                pipe.close()
 
     def _ask(self, message: bytes) -> _Reply:
         source, sink = self._process.stdout, self._process.stdin

@@ -125,8 +125,7 @@ class CalibrationRow:
         memory_error: (planned - peak) / peak; resident memory on a CPU, allocated on a GPU.
         time_error: the same of the seconds; None where nothing predicts them.
         variants: what it had that the plan has no term for: "dora", "dropout", "packing" (its
-            passes are counted, its mask is not), "passages" (the embedder that found them stays in
-            memory), …; it is planned as if it had not.
+            passes are counted, its mask is not), …; it is planned as if it had not.
         card: the GPU's name, as its driver gives it; "" on a CPU.
         processes: that trained it together; `sharded` when each held its share of the base.
         answers: share of its tokens that carried loss.
