@@ -45,6 +45,7 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", USUAL),
     "llama4": ("Llama4TextConfig", {**USUAL, "head_dim": 8, "num_local_experts": 4,
                                     "intermediate_size_mlp": 48, "attention_chunk_size": 16}),
+    "mamba": ("MambaConfig", {"vocab_size": 400, "hidden_size": 32, "num_hidden_layers": 1}),
     "mixtral": ("MixtralConfig", EXPERTS),
     "opt": ("OPTConfig", {"vocab_size": 400, "hidden_size": 32, "ffn_dim": 48,
                           "num_hidden_layers": 2, "num_attention_heads": 4, "dropout": 0.0,
@@ -93,11 +94,25 @@ def saved(tiny_phi3: Path, tmp_path: Path) -> Make:
     return make
 
 
+def alone(model: Any) -> Loaded:
+    return Loaded(model=model, tokenizer=None, name="tiny", fingerprint="", quantization="none",
+                  dtype="float32", device="cpu", spec=None, context=256)
+
+
+def gradients_reach(loaded: Loaded) -> bool:
+    """Whether all of an adapter learns something."""
+    import torch
+
+    ids = torch.arange(3, 30)[None]
+    answer_loss(loaded.model.train(), ids, ids.clone()).backward()
+    return all(weight.grad is not None for weight in loaded.model.parameters()
+               if weight.requires_grad)
+
+
 def adapted(model: Any) -> Loaded:
     import torch
 
-    loaded = Loaded(model=model, tokenizer=None, name="tiny", fingerprint="",
-                    quantization="none", dtype="float32", device="cpu", spec=None, context=256)
+    loaded = alone(model)
     add_lora(loaded, rank=4, alpha=8, dropout=0.0, seed=0)
     for name, weight in loaded.model.named_parameters():
         if "lora_B" in name:  # while B is zero, A gets no gradient
@@ -238,7 +253,11 @@ def test_what_4_bits_leave_out_is_said(configure: Configure, saved: Make,
 
 
 def test_layers_that_take_no_adapter_are_left_out() -> None:
-    assert "out_proj" not in target_modules(adapted(made("falcon_h1")))
+    for name in ("falcon_h1", "mamba"):
+        bare = alone(made(name))
+        names = target_modules(bare)
+        assert "in_proj" in names and not {"out_proj", "dt_proj"} & set(names)
+        assert gradients_reach(adapted(bare.model))
     with pytest.raises(ModelError, match=r"its layers are Conv1D.*Use --full or another model"):
         adapted(made("gpt2"))
 

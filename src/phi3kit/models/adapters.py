@@ -33,10 +33,10 @@ _WEIGHTS = "adapter_model.safetensors"
 # What of the base's reading an adapter is bound to beside the weights. Not the configuration:
 # another version of transformers may write the same one in other words.
 _READS = (TEMPLATE, TOKENIZER)
-# Mamba's kernel reads this layer's weight itself, past an adapter; peft refuses such models with
-# it, by these types.
+# Mamba's code reads these layers' weights itself, past an adapter. peft refuses the first of them
+# in models of these types.
 _SCANNED = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
-_READ_WITHIN = frozenset({"out_proj"})
+_READ_WITHIN = frozenset({"out_proj", "dt_proj"})
 
 
 def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int,
