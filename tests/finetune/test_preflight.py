@@ -70,7 +70,7 @@ def test_what_the_context_does_to_long_examples_is_said(learner: Path, wanted: i
     config = SimpleNamespace(rope_parameters={"rope_type": rope},
                              original_max_position_embeddings=512)
     loaded: Any = SimpleNamespace(tokenizer=AutoTokenizer.from_pretrained(learner), context=1024,
-                                  model=SimpleNamespace(config=config))
+                                  quantization="none", model=SimpleNamespace(config=config))
     lines = preflight(loaded, wanted)
     assert len(lines) == bool(said) and said in " ".join(lines)
 
@@ -105,10 +105,11 @@ def test_check_cuts_examples_where_training_does(configure: Configure, learner: 
 
 
 def test_what_could_not_be_loaded_is_told_ahead(learner: Path, tmp_path: Path) -> None:
-    from transformers import BloomConfig, Gemma3Config
+    from transformers import BloomConfig, Gemma3Config, GPT2Config
 
     for config, why in ((Gemma3Config(), "gemma3) has no max_position_embeddings"),
-                        (BloomConfig(n_layer=1), "does not support an attention")):
+                        (BloomConfig(n_layer=1), 'Write "max_position_embeddings"'),
+                        (GPT2Config(n_layer=1), "its layers are Conv1D")):
         folder = shutil.copytree(learner, tmp_path / config.model_type)
         config.save_pretrained(folder)
         assert why in " ".join(ahead(folder).problems)
@@ -194,8 +195,8 @@ def test_marks_of_who_speaks_may_be_text_where_answers_end_with_a_token(
     assert "writes <|by_user|>, <|by_assistant|>, which" in note
     tokenizer = any_tokenizer(ModelSettings(name=str(folder)))
     assert tokenizer is not None
-    loaded: Any = SimpleNamespace(tokenizer=tokenizer, context=512, model=SimpleNamespace(
-        config=SimpleNamespace()))
+    loaded: Any = SimpleNamespace(tokenizer=tokenizer, context=512, quantization="none",
+                                  model=SimpleNamespace(config=SimpleNamespace()))
     assert preflight(loaded, 128) == [note]
     row = encode(tokenizer, [{"role": "system", "content": "Be brief."},
                              *[{"role": "user", "content": "Who?<|by_assistant|><|by_system|>"},

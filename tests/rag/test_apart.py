@@ -58,7 +58,7 @@ def test_a_process_that_was_killed_is_told_in_a_line(shelved: Settings) -> None:
     with ApartRetriever(shelved) as apart:
         os.kill(apart._process.pid, signal.SIGKILL)
         apart._process.wait()
-        with pytest.raises(StoreError, match="passages up was killed by SIGKILL.*Run the same"):
+        with pytest.raises(StoreError, match=r"passages up was killed by SIGKILL.*Run the same"):
             apart.retrieve(QUESTIONS, 1, 0.2)
 
 

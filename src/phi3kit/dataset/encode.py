@@ -97,6 +97,10 @@ def _encode(tokenizer: Any, messages: Sequence[Message], stop_ids: Sequence[int]
         if message["role"] == "assistant":
             prefix = render(tokenizer, messages[:index], generation=True)
             if not full.startswith(prefix):
+                # Qwen3's writes that there are no thoughts before the last answer alone, and
+                # not where it has some.
+                prefix = render(tokenizer, messages[:index], generation=True, thinking=True)
+            if not full.startswith(prefix):
                 raise ModelError("the chat template writes an answer's opening otherwise in "
                                  "training than in serving", where=str(tokenizer.name_or_path),
                                  mend="Use a model whose template only adds to the chat")

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from phi3kit.models.linear import is_linear
+
 # Below this, 4-bit weights on a CPU are held dequantised, see `_weight_of`.
 _HELD_BYTES = 2 << 30
 
@@ -65,8 +67,7 @@ def is_shared_out(weight: Any) -> bool:
 def _is_plain(layer: Any) -> bool:
     import torch
 
-    if not hasattr(layer, "lora_A") or not isinstance(
-            getattr(layer, "base_layer", None), torch.nn.Linear):
+    if not hasattr(layer, "lora_A") or not is_linear(getattr(layer, "base_layer", None)):
         return False
     names = list(layer.lora_A)
     return (len(names) == 1 and not layer.merged and names[0] not in layer.lora_variant
@@ -117,7 +118,8 @@ def _product() -> Any:
             ctx.save_for_backward(rows, low_a, low_b, image)
             ctx.weight, ctx.scale = weight, scale
             ctx.shape, ctx.dtype = x.shape, x.dtype
-            return y.view(*x.shape[:-1], -1).to(x.dtype)
+            # Falcon adds to it in place, which autograd refuses for a view.
+            return torch.ops.aten._unsafe_view(y, (*x.shape[:-1], y.shape[-1])).to(x.dtype)
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:

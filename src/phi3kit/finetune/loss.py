@@ -8,6 +8,8 @@ from phi3kit.dataset.encode import IGNORED
 from phi3kit.finetune.head import is_frozen, summed_loss
 from phi3kit.models.causal import causal_of
 
+_PROBE = 16  # tokens
+
 
 def answer_loss(model: Any, input_ids: Any, labels: Any, position_ids: Any | None = None, *,
                 plain_head: bool = True) -> Any:
@@ -42,14 +44,18 @@ def answer_loss(model: Any, input_ids: Any, labels: Any, position_ids: Any | Non
 
 
 def has_plain_head(model: Any) -> bool:
-    """Whether the logits are the output layer's and nothing else, tried out on one token.
+    """Whether the logits are the output layer's and nothing else, tried out on a few tokens.
 
-    Gemma 2 caps its logits, Granite and Cohere scale them, inside their own forward.
+    Gemma 2 caps its logits, Granite and Cohere scale them, inside their own forward. Logits that
+    are all zero, as behind the embedding of a padding token, would not tell.
     """
     import torch
 
     causal = causal_of(model)
-    ids = torch.zeros((1, 1), dtype=torch.long, device=next(model.parameters()).device)
+    if causal.base_model is causal:  # Llama 4's text model alone does not name its own
+        return False
+    known = causal.config.get_text_config().vocab_size
+    ids = (torch.arange(_PROBE, device=next(model.parameters()).device) * 7 + 3)[None] % known
     seen: list[Any] = []
     hook = causal.base_model.register_forward_hook(
         lambda module, args, out: seen.append(out.last_hidden_state))
@@ -59,6 +65,8 @@ def has_plain_head(model: Any) -> bool:
     try:
         with torch.no_grad():
             whole = causal(input_ids=ids, use_cache=False).logits
-            return bool(torch.allclose(causal.get_output_embeddings()(seen[0]), whole))
+            # OPT's own forward calls a part of its base model.
+            return bool(seen) and bool(whole.any()) and bool(
+                torch.allclose(causal.get_output_embeddings()(seen[0]), whole))
     finally:
         hook.remove()

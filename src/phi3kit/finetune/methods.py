@@ -128,10 +128,19 @@ def arithmetic(loaded: Loaded, own: FinetuneSettings) -> contextlib.AbstractCont
 
 
 def add_adapter(loaded: Loaded, own: FinetuneSettings) -> None:
-    """Put the adapter of the settings on the base; nothing where the whole model trains."""
+    """Put the adapter of the settings on the base; nothing where the whole model trains.
+
+    The base's own dropout ends with it.
+    """
     from phi3kit.models.adapters import add_lora
+    from phi3kit.models.dropout import switch_off
 
     if not own.full:
+        # A base that does not learn needs none. Masks come from one generator in the order of the
+        # calls, and micro-batches that are computed side by side would draw them in any.
+        if off := switch_off(loaded.model):
+            note(f"the base's own dropout ({', '.join(off)}) is off while its adapter trains; "
+                 "finetune.dropout sets the adapter's")
         add_lora(loaded, rank=own.rank, alpha=own.alpha, dropout=own.dropout, seed=own.seed,
                  rslora=own.rslora, dora=own.dora, init=own.init)
 

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from phi3kit.errors import ModelError
+from phi3kit.errors import ModelError, first_line
 from phi3kit.files import flush, flush_tree, write_json
 from phi3kit.models import starts
 from phi3kit.models.bases import resolve_base
 from phi3kit.models.folding import Folded, folding
+from phi3kit.models.linear import is_linear
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
 from phi3kit.models.reading import TEMPLATE, TOKENIZER
@@ -32,6 +33,10 @@ _WEIGHTS = "adapter_model.safetensors"
 # What of the base's reading an adapter is bound to beside the weights. Not the configuration:
 # another version of transformers may write the same one in other words.
 _READS = (TEMPLATE, TOKENIZER)
+# Mamba's code reads these layers' weights itself, past an adapter. peft refuses the first of them
+# in models of these types.
+_SCANNED = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
+_READ_WITHIN = frozenset({"out_proj", "dt_proj"})
 
 
 def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int,
@@ -58,7 +63,7 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int
         The PeftModel, in training mode.
 
     Raises:
-        ModelError: a target module that the model does not have.
+        ModelError: a target module that the model does not have, or that takes no adapter.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -71,7 +76,11 @@ def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int
     devices = [torch.cuda.current_device()] if loaded.device == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        model = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
+        try:
+            model = get_peft_model(loaded.model, config, autocast_adapter_dtype=True)
+        except ValueError as error:
+            raise ModelError(f"no adapter can be put on the model ({first_line(error)})",
+                             where=loaded.name, mend="Use --full or another model") from error
     loaded.model = model
     if init == "loftq":
         starts.loftq(loaded, model)
@@ -95,14 +104,14 @@ def target_modules(loaded: Loaded) -> tuple[str, ...]:
     Raises:
         ModelError: the model has no layer of one of the catalog's names.
     """
-    import torch
-
     output = loaded.model.get_output_embeddings()
     found = {path.rpartition(".")[2] for path, layer in loaded.model.named_modules()
-             if isinstance(layer, torch.nn.Linear) and layer is not output}
+             if is_linear(layer) and layer is not output}
+    if loaded.model.config.model_type in _SCANNED:
+        found -= _READ_WITHIN
     if loaded.spec is None:
         if not found:
-            raise ModelError("the model has no linear layers to adapt", where=loaded.name)
+            raise _nothing_to_adapt(loaded)
         return tuple(sorted(found))
     missing = [name for name in loaded.spec.target_modules if name not in found]
     if missing:
@@ -110,6 +119,15 @@ def target_modules(loaded: Loaded) -> tuple[str, ...]:
                          f"{', '.join(sorted(found))}", where=loaded.name,
                          mend="Give the model by its folder, so that its layers are looked up")
     return loaded.spec.target_modules
+
+
+def _nothing_to_adapt(loaded: Loaded) -> ModelError:
+    from transformers.pytorch_utils import Conv1D
+
+    kind = ("its layers are Conv1D, not linear ones" if any(
+        isinstance(layer, Conv1D) for layer in loaded.model.modules()) else "it has no linear ones")
+    return ModelError(f"the model has no layers to adapt: {kind}", where=loaded.name,
+                      mend="Use --full or another model")
 
 
 def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:

@@ -94,7 +94,33 @@ def stored_dtype(name: str, revision: str | None = None) -> str:
     config = explained(str(base), lambda: AutoConfig.from_pretrained(
         base, revision=wanted, trust_remote_code=False))
     found = str(config.dtype).removeprefix("torch.")
+    if config.dtype is None:
+        found = _first_dtype(base if isinstance(base, Path) else
+                             hub_config(base, wanted, cached_first=True).parent)
     return found if found in ("float32", "float16") else "bfloat16"
+
+
+def _first_dtype(folder: Path) -> str:
+    """The type of the first tensor in a folder's safetensors, "" where there is none."""
+    from safetensors import safe_open
+
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            for key in tensors.keys():  # noqa: SIM118 - it is no mapping
+                return {"F32": "float32", "F16": "float16"}.get(
+                    tensors.get_slice(key).get_dtype(), "")
+    return ""
+
+
+def attends_by(config: Any) -> str:
+    """The attention to load a causal language model with: torch's, or its own where it has none.
+
+    As transformers names them: "sdpa", or "eager" for Gemma 2, gpt-oss, BLOOM and a few more.
+    """
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return "sdpa" if getattr(kind, "_supports_sdpa", True) else "eager"
 
 
 def is_here(name: str, revision: str | None = None) -> bool:

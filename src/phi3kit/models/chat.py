@@ -27,7 +27,8 @@ ROLES = ("system", "user", "assistant")
 _PROBE = "phi3kit-probe"
 
 
-def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> str:
+def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool,
+           thinking: bool = False) -> str:
     """The prompt of `messages`, in the model's own chat template.
 
     Control tokens inside contents are neutralised. A template that refuses or drops system
@@ -38,6 +39,8 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> 
         tokenizer: the model's tokenizer.
         messages: system (at most one, first), then user and assistant in turn.
         generation: end with the opening of the assistant's turn.
+        thinking: let a template that can leave the answer's thoughts to the model do so, as
+            Qwen3's does unless told otherwise. Else it writes that there are none.
 
     Raises:
         ModelError: the tokenizer has no chat template, or it refuses these messages; an
@@ -56,7 +59,7 @@ def render(tokenizer: Any, messages: Sequence[Message], *, generation: bool) -> 
              for m in messages]
     if any(m["role"] == "system" for m in clean) and not takes_system(tokenizer):
         clean = _merge_system(clean)
-    text = _apply(tokenizer, clean, generation)
+    text = _apply(tokenizer, clean, generation, thinking=thinking)
     bos = tokenizer.bos_token
     if bos and adds_bos(tokenizer) and not text.startswith(bos):
         return f"{bos}{text}"
@@ -186,12 +189,15 @@ def _answered(tokenizer: Any) -> str:
                   ).rpartition(_PROBE)[2]
 
 
-def _apply(tokenizer: Any, messages: list[dict[str, str]], generation: bool) -> str:
+def _apply(tokenizer: Any, messages: list[dict[str, str]], generation: bool, *,
+           thinking: bool = False) -> str:
     from jinja2 import TemplateError, TemplateSyntaxError
 
+    # Templates that do not know the variable do not read it.
+    told: dict[str, Any] = {} if thinking else {"enable_thinking": False}
     try:
         return str(tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generation))
+            messages, tokenize=False, add_generation_prompt=generation, **told))
     except TemplateSyntaxError as error:
         raise ModelError(f"line {error.lineno} of the chat template is no Jinja ({error.message})",
                          where=str(tokenizer.name_or_path),

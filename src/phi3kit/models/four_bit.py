@@ -6,6 +6,9 @@ from typing import Any
 
 from phi3kit.errors import ModelError
 
+# A model whose weights lie in linear layers, but for small ones such as a router's.
+_NEARLY_ALL = 0.9
+
 
 def config(dtype: Any, device: str, *, packed_as: Any) -> Any:
     """What transformers rounds to 4 bits with while it loads.
@@ -28,6 +31,64 @@ def config(dtype: Any, device: str, *, packed_as: Any) -> Any:
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype, bnb_4bit_quant_storage=packed_as)
+
+
+def rounding(model: Any, where: str) -> list[str]:
+    """What has to be known of a model that is rounded to 4 bits, in lines; on "meta": would be.
+
+    Raises:
+        ModelError: nothing of it is rounded.
+    """
+    share, experts = _share_rounded(model)
+    if not share:
+        raise ModelError("none of its layers is a linear one that can be rounded to 4 bits",
+                         where=where, mend="Leave out --qlora (quantization: none)")
+    if share >= _NEARLY_ALL:
+        return []
+    rest = f"{1 - share:.0%} of the decoder's weights"
+    return [(f"the experts, {rest}, are" if experts else f"{rest} are in no linear layer:"
+             " they are") + " not rounded to 4 bits and get no adapter"]
+
+
+def _share_rounded(model: Any) -> tuple[float, bool]:
+    """How much of a decoder's weights is rounded, and whether the rest is mostly experts.
+
+    Embeddings and output layer are not the decoder's, and vectors are no matter. Experts lie in
+    one tensor of three dimensions.
+    """
+    import torch
+
+    output = model.get_output_embeddings()
+    apart = {id(layer.weight) for layer in model.modules()
+             if isinstance(layer, torch.nn.Embedding) or layer is output}
+    rounded = {id(layer.weight) for layer in model.modules() if _is_rounded(layer)} - apart
+    inside, outside, experts = 0, 0, 0
+    for weight in model.parameters():
+        if id(weight) in rounded:
+            inside += _values(weight)
+        elif weight.dim() > 1 and id(weight) not in apart:
+            outside += weight.numel()
+            experts += weight.numel() if weight.dim() > 2 else 0
+    return inside / max(inside + outside, 1), 2 * experts > outside
+
+
+def _is_rounded(layer: Any) -> bool:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    weight = getattr(layer, "weight", None)
+    if getattr(weight, "is_meta", False):  # what transformers would round
+        return type(layer) is torch.nn.Linear or isinstance(layer, Conv1D)
+    return _is_packed(weight)
+
+
+def _is_packed(weight: Any) -> bool:
+    return type(weight).__name__ == "Params4bit"
+
+
+def _values(weight: Any) -> int:
+    """How many there are; packed ones lie two in a byte."""
+    return int(weight.numel() * (2 * weight.element_size() if _is_packed(weight) else 1))
 
 
 def hold_dequantized(model: Any, dtype: Any) -> None:

@@ -20,12 +20,15 @@ from phi3kit.models.kv_cache import longest
 from phi3kit.models.loading import Loaded, load_base
 from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.models.prefill import NOTHING, Beginning
+from phi3kit.models.said import Said, opened
 from phi3kit.records import Message
 from phi3kit.settings import ModelSettings
 
 # A decoding step costs little more for 128 short prompts than for 64: much of it is reading the
 # weights. Rows that have ended leave the batch (see `decoding`).
 MAX_BATCH = 128
+# Tokens at a prompt's end that show whether it opens the answer's thoughts.
+_OPENING = 8
 
 OnBatch = Callable[[list[int], list["Generation"]], None]
 
@@ -35,7 +38,7 @@ class Generation:
     """One answer.
 
     Attributes:
-        text: the answer without the prompt and without control tokens, stripped.
+        text: the answer without the prompt, thoughts and control tokens, stripped.
         tokens_in: tokens of the prompt.
         tokens_out: tokens generated, the one that ended the answer included.
         seconds: wall time; in a batch, the batch's time shared out by `tokens_out`, and an
@@ -149,7 +152,8 @@ class LocalGenerator:
         Closing the iterator early stops the model.
 
         Raises:
-            ModelError: the prompt is too long for the context, or generation fails.
+            ModelError: the prompt is too long for the context, generation fails, or ends in
+                the answer's thoughts.
         """
         from phi3kit.models.streaming import stream
 
@@ -159,15 +163,20 @@ class LocalGenerator:
                 f"the prompt has {len(ids)} tokens; the model's context of {self.context} "
                 f"leaves {max(self.context - max_new_tokens, 0)} beside {max_new_tokens} for "
                 "the answer", mend="Lower --passages or --max-new-tokens")
+        said = Said(max_new_tokens, begun=self._begun_thoughts(ids))
         with out_of_memory(f"answering a prompt of {len(ids):,} tokens", lambda: (
                 "Lower --passages or --max-new-tokens, or take a smaller model; `phi3kit plan` "
-                "tells what fits"), device=self.loaded.device):
-            yield from stream(self.loaded.model, self.loaded.tokenizer, ids, self._stops,
-                              max_new_tokens)
+                "tells what fits"), device=self.loaded.device), contextlib.closing(
+                    stream(self.loaded.model, self.loaded.tokenizer, ids, self._stops,
+                           max_new_tokens)) as pieces:
+            yield from said.stream(pieces)
 
     def _tokenize(self, messages: Sequence[Message]) -> list[int]:
         text = render(self.loaded.tokenizer, messages, generation=True)
         return list(self.loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def _begun_thoughts(self, ids: Sequence[int]) -> str:
+        return opened(self.loaded.tokenizer.decode(ids[-_OPENING:], skip_special_tokens=True))
 
     def _batches(self, ids: Sequence[list[int]], fitting: Sequence[int], max_new_tokens: int,
                  batch_tokens: int) -> Iterator[tuple[list[int], Beginning]]:
@@ -213,10 +222,12 @@ class LocalGenerator:
                                   max_new_tokens=max_new_tokens, begun=begun)
         seconds = time.perf_counter() - started
         total = sum(len(out) for out in outputs)
-        plain = [Generation(
-            text=tokenizer.decode(out, skip_special_tokens=True).strip(),
-            tokens_in=len(ids), tokens_out=len(out), seconds=0.0)
-            for ids, out in zip(batch, outputs, strict=True)]
+        plain = []
+        for ids, out in zip(batch, outputs, strict=True):
+            said = Said(max_new_tokens, begun=self._begun_thoughts(ids))
+            text, why = said.whole(tokenizer.decode(out, skip_special_tokens=True))
+            plain.append(Generation(text=text, tokens_in=len(ids), tokens_out=len(out),
+                                    seconds=0.0, error=why))
         return [replace(g, seconds=seconds * g.tokens_out / total) for g in plain]
 
 

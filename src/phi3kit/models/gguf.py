@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError, first_line
+from phi3kit.models.bases import attends_by
 from phi3kit.models.loading import Loaded
 from phi3kit.models.out_of_memory import is_out_of_memory
 from phi3kit.models.quiet import hush, silence
@@ -40,8 +41,9 @@ def load_gguf(file: Path, *, like: Any, device: str, name: str) -> Loaded:
                     setattr(config, key, getattr(like, key))
             tokenizer = AutoTokenizer.from_pretrained(file.parent, **place)
             model, info = AutoModelForCausalLM.from_pretrained(
-                file.parent, config=config, dtype=torch.float32, attn_implementation="sdpa",
-                device_map={"": device}, output_loading_info=True, **place)
+                file.parent, config=config, dtype=torch.float32,
+                attn_implementation=attends_by(config), device_map={"": device},
+                output_loading_info=True, **place)
     except (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError,
             ImportError) as error:
         if is_out_of_memory(error):

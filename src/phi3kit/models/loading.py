@@ -12,16 +12,26 @@ from typing import Any, Literal
 
 from phi3kit.errors import ModelError
 from phi3kit.models import four_bit
-from phi3kit.models.bases import commit, explained, fingerprint_folder, resolve_base
+from phi3kit.models.bases import (
+    attends_by,
+    commit,
+    explained,
+    fingerprint_folder,
+    resolve_base,
+)
 from phi3kit.models.catalog import ModelSpec, find
 from phi3kit.models.chat import turn_end
 from phi3kit.models.hardware import pick_device, pick_dtype
 from phi3kit.models.out_of_memory import out_of_memory
+from phi3kit.models.prequantised import refuse_quantised
 from phi3kit.models.quiet import hush
 from phi3kit.models.reading import reading_of
 from phi3kit.settings import ModelSettings
 
 Quantization = Literal["none", "nf4"]
+
+# What configurations call the longest sequence: most; BLOOM; MPT; GPT-2's time.
+_CONTEXT = ("max_position_embeddings", "seq_length", "max_seq_len", "n_positions")
 
 
 @dataclass
@@ -75,7 +85,8 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
 
     Raises:
         ModelError: unknown name, hub not reachable, pickled, damaged or incomplete weights,
-            an architecture that transformers does not have, a device that is not there;
+            weights that others quantised, an architecture that transformers does not have, a
+            device that is not there, with "nf4" a model without a layer to round;
             OutOfMemoryError, which is one too, where it does not fit.
     """
     if settings.endpoint is not None:
@@ -102,11 +113,12 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
 
     def load() -> tuple[Any, Any, dict[str, Any]]:
         config = AutoConfig.from_pretrained(base, **common)
+        unpacked = refuse_quantised(config, settings.name, rounding=quantization == "nf4")
         tokenizer = AutoTokenizer.from_pretrained(base, **common)
         model, info = AutoModelForCausalLM.from_pretrained(
             base, config=config, dtype=getattr(torch, dtype), use_safetensors=True,
-            attn_implementation="sdpa", device_map={"": device}, output_loading_info=True,
-            **common, **extra)
+            attn_implementation=attends_by(config), device_map={"": device},
+            output_loading_info=True, **common, **extra, **unpacked)
         return model, tokenizer, info
 
     with out_of_memory(f"loading {settings.name} in {_in_words(quantization, dtype)}",
@@ -114,6 +126,8 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
                                         training=training), device=device):
         model, tokenizer, info = explained(str(base), load)
         _refuse_incomplete(str(base), info)
+        if quantization == "nf4":
+            four_bit.rounding(model, settings.name)  # which refuses one that has nothing to round
         if quantization == "nf4" and device == "cpu":
             if not training:
                 four_bit.hold_dequantized(model, getattr(torch, dtype))
@@ -132,15 +146,20 @@ def context_of(config: Any, name: str) -> int:
     """The longest sequence in tokens, prompt and answer together.
 
     Raises:
-        ModelError: it is not told, as with models that take pictures too: what they need beside
-            the tokens is not given here.
+        ModelError: it is not told. Models that take pictures too tell it of their text apart:
+            what they need beside the tokens is not given here.
     """
-    holds = getattr(config, "max_position_embeddings", None)
-    if not isinstance(holds, int):
+    for name_here in _CONTEXT:
+        holds = getattr(config, name_here, None)
+        if isinstance(holds, int):
+            return holds
+    if config.get_text_config() is not config:
         raise ModelError(f"its configuration ({config.model_type}) has no max_position_embeddings, "
                          "as one of a language model alone has", where=name,
                          mend="Use a model for text alone")
-    return holds
+    raise ModelError(f"its configuration ({config.model_type}) does not tell how many tokens it "
+                     "holds", where=name,
+                     mend=f'Write "{_CONTEXT[0]}": and the number into its config.json')
 
 
 def settle_padding(tokenizer: Any) -> None:

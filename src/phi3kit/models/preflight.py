@@ -11,11 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from phi3kit.errors import ModelError, first_line
+from phi3kit.models import four_bit
 from phi3kit.models.adapters import target_modules
-from phi3kit.models.bases import local_configs
+from phi3kit.models.bases import attends_by, local_configs
 from phi3kit.models.catalog import find
 from phi3kit.models.chat import MARK, answer_end, render, stop_token_ids, turn_end
 from phi3kit.models.loading import Loaded, context_of, settle_padding
+from phi3kit.models.prequantised import refuse_quantised
 from phi3kit.models.tokenizer import any_tokenizer
 from phi3kit.records import Preflight
 from phi3kit.settings import FinetuneSettings, ModelSettings
@@ -40,7 +42,10 @@ def preflight(loaded: Loaded, max_tokens: int) -> list[str]:
             does not have, or with nothing that stops it.
     """
     _, split = _marks(loaded.tokenizer)
-    return [*_told(split), *_context(loaded.model.config, loaded.context, max_tokens)]
+    rounded = (four_bit.rounding(loaded.model, loaded.name) if loaded.quantization == "nf4"
+               else [])
+    return [*_told(split), *rounded,
+            *_context(loaded.model.config, loaded.context, max_tokens)]
 
 
 def look(model: ModelSettings, own: FinetuneSettings) -> Preflight:
@@ -86,20 +91,24 @@ def _of_config(found: Preflight, config: Any, model: ModelSettings,
     if config is None:
         return replace(found, unseen=(*found.unseen, "its config.json is not here: layers and "
                                                      f"context are {_LATER}"))
-    made = found if own.full else _with_layers(found, config, model)
+    made = found if own.full else _with_layers(found, config, model, qlora=own.qlora)
     try:
+        refuse_quantised(config, model.name, rounding=own.qlora)
         holds = context_of(config, model.name)
     except ModelError as error:
         if made.problems != found.problems:  # no such model: its context is no matter
             return made
         return replace(made, problems=(*made.problems, str(error)))
     return replace(made, context=holds, positions=_rope(config).get("rope_type") or "default",
-                   notes=(*found.notes, *_context(config, holds, own.max_tokens)))
+                   notes=(*made.notes, *_context(config, holds, own.max_tokens)))
 
 
-def _with_layers(found: Preflight, config: Any, model: ModelSettings) -> Preflight:
+def _with_layers(found: Preflight, config: Any, model: ModelSettings, *,
+                 qlora: bool) -> Preflight:
     try:
-        return replace(found, modules=_to_adapt(config, model))
+        made = _without_weights(config, model)
+        told = four_bit.rounding(made.model, model.name) if qlora else []
+        return replace(found, modules=target_modules(made), notes=(*found.notes, *told))
     except ModelError as error:
         return replace(found, problems=(*found.problems, str(error)))
     except (RuntimeError, LookupError, TypeError, AttributeError, ImportError) as error:
@@ -108,11 +117,11 @@ def _with_layers(found: Preflight, config: Any, model: ModelSettings) -> Preflig
                                       f"({first_line(error)}): they are {_LATER}"))
 
 
-def _to_adapt(config: Any, model: ModelSettings) -> tuple[str, ...]:
-    """The layers that get the adapter, of a model that has their names and no weights.
+def _without_weights(config: Any, model: ModelSettings) -> Loaded:
+    """A model that has its layers' names and sizes, and no weights.
 
     Raises:
-        ModelError: they are not in it, or transformers has no such causal language model.
+        ModelError: transformers has no such causal language model.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -121,13 +130,14 @@ def _to_adapt(config: Any, model: ModelSettings) -> tuple[str, ...]:
         raise RuntimeError(f"{config.num_hidden_layers} of them")
     try:
         with torch.device("meta"):
-            made = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+            made = AutoModelForCausalLM.from_config(
+                config, attn_implementation=attends_by(config))
     except ValueError as error:
         raise ModelError(f"the model cannot be made ({first_line(error)})", where=model.name,
                          mend="Use a causal language model that transformers has") from error
-    return target_modules(Loaded(
+    return Loaded(
         model=made, tokenizer=None, name=model.name, fingerprint="", quantization="none",
-        dtype="float32", device="meta", spec=find(model.name), context=0))
+        dtype="float32", device="meta", spec=find(model.name), context=0)
 
 
 def _marks(tokenizer: Any) -> tuple[Sequence[str], Sequence[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from phi3kit.errors import ModelError
@@ -11,7 +11,7 @@ from phi3kit.models.out_of_memory import is_out_of_memory
 
 
 def stream(model: Any, tokenizer: Any, ids: list[int], stops: list[int],
-           max_new_tokens: int) -> Iterator[str]:
+           max_new_tokens: int) -> Generator[str, None, None]:
     """Yield the greedy continuation of `ids` as text.
 
     Closing the iterator stops the model at its next token and waits for its thread.
