@@ -59,7 +59,7 @@ class Found:
 
     def under(self, source: str, folder: str) -> bool:
         """Whether `source` is `folder` or lies in it; either name may be relative."""
-        inner, outer = self._absolute(source), self._absolute(folder)
+        inner, outer = ((self.folder / name).as_posix() for name in (source, folder))
         return inner == outer or inner.startswith(_within(outer))
 
     def name_of(self, source: str) -> str:
@@ -82,12 +82,6 @@ class Found:
             for names in (self.roots, self.gone, self.kept))
         self.failed = [Failure(_shown(source), failure.why)
                        for source, failure in zip(self.kept, self.failed, strict=True)]
-
-    def _absolute(self, source: str) -> str:
-        if os.path.isabs(source):
-            return source
-        return self.folder.as_posix() if source == "." else (
-            _within(self.folder.as_posix()) + source)
 
 
 def source_of(path: Path) -> str:
