@@ -22,6 +22,18 @@ def test_a_log_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch,
     assert len(lines) == 2 + 10
 
 
+def test_what_is_not_worth_a_line_gets_none(monkeypatch: pytest.MonkeyPatch,
+                                            capsys: pytest.CaptureFixture[str]) -> None:
+    clock = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock)
+    for seconds, told in ((0.1, []), (1.0, ["reading (3) …", "reading: 3 in 3.0 s"])):
+        with progress.bar("reading", 3, patience=2.0) as advance:
+            for _ in range(3):
+                clock += seconds
+                advance(1)
+        assert capsys.readouterr().err.splitlines() == told
+
+
 def test_quick_steps_and_unknown_ends(monkeypatch: pytest.MonkeyPatch,
                                       capsys: pytest.CaptureFixture[str]) -> None:
     clock = 0.0

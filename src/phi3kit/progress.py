@@ -27,7 +27,7 @@ class Bar(Protocol):
 
 
 @contextmanager
-def bar(description: str, total: int | None) -> Iterator[Bar]:
+def bar(description: str, total: int | None, *, patience: float = 0.0) -> Iterator[Bar]:
     """Show the progress of a step; yields `advance(n)`, called when `n` more are done.
 
     `advance(n, said)` also says how it stands, behind the description.
@@ -35,6 +35,7 @@ def bar(description: str, total: int | None) -> Iterator[Bar]:
     Args:
         description: what is being done, e.g. "embedding".
         total: how many there are; None when it cannot be known.
+        patience: seconds, where there is no terminal: a step that takes no longer is not told.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -65,20 +66,28 @@ def bar(description: str, total: int | None) -> Iterator[Bar]:
             yield move
         return
     started = told_at = time.monotonic()
-    done, told, last = 0, 0, ""
+    done, told, last, begun = 0, 0, "", False
+
+    def begin() -> None:
+        nonlocal begun
+        if not begun and time.monotonic() - started >= patience:
+            begun = True
+            note(f"{description} …" if total is None else f"{description} ({total}) …")
 
     def advance(n: int = 1, said: str = "") -> None:
         nonlocal done, told, told_at, last
         done, last = done + n, said or last
+        begin()
         now = time.monotonic()
         if now - told_at >= _EVERY_SECONDS and done - told >= (total or 0) * _EVERY_SHARE:
             told, told_at = done, now
             note(_so_far(description, done, total, now - started, last))
 
-    note(f"{description} …" if total is None else f"{description} ({total}) …")
+    begin()
     yield advance
-    note(f"{description}: {done} in {time.monotonic() - started:.1f} s"
-         + (f" ({last})" if last else ""))
+    if begun:
+        note(f"{description}: {done} in {time.monotonic() - started:.1f} s"
+             + (f" ({last})" if last else ""))
 
 
 def _so_far(description: str, done: int, total: int | None, seconds: float, said: str) -> str:

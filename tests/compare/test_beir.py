@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from phi3kit import settings
 from phi3kit.compare.beir import collect, read_beir
-from phi3kit.compare.retrieval import _of_documents, evaluate_beir, evaluate_retrieval
+from phi3kit.compare.retrieval import (
+    _of_documents,
+    _rankings,
+    evaluate_beir,
+    evaluate_retrieval,
+)
 from phi3kit.errors import DataError
 from phi3kit.records import Passage
 
@@ -139,6 +146,50 @@ def test_a_document_counts_once_at_its_best_passage(beir: Path):
     shared = [Passage("0", "text", "a.md", 0, 4, sources=("a.md", "b.md"))]
     assert task.ranking(0, shared) == {"a": 1.0, "b": 1 / 2}
     assert task.clusters[2] == "lamp", "the document with the highest grade"
+
+
+def test_the_querys_own_document_is_not_ranked(beir: Path, capsys):
+    with (beir / "qrels/test.tsv").open("a", encoding="utf-8") as file:
+        file.write("q2\tq2\t1\n")
+    task = _of_documents(read_beir(beir), lambda source: source.removesuffix(".md"))
+    capsys.readouterr()
+    found = [Passage(str(at), "text", f"{name}.md", at, at + 4)
+             for at, name in enumerate(["q1", "lamp", "q2", "q1"])]
+    assert task.ranking(0, found) == {"lamp": 1.0, "q2": 1 / 2}
+    assert capsys.readouterr().err.count("'q1'") == 1
+    assert task.ranking(1, found) == {"q1": 1.0, "lamp": 1 / 2, "q2": 1 / 3}, "it is relevant"
+    assert "q3" not in task.ranking(2, [*found, replace(found[0], source="q3.md")])
+    assert not capsys.readouterr().err, "told once"
+
+
+def test_documents_of_many_passages_leave_no_ranking_short(beir: Path):
+    asked = []
+
+    class Long:
+        """20 documents of 16 passages, and a question that finds less than is asked for."""
+
+        def rank(self, questions, k, least):
+            asked.append((len(questions), k))
+            return [tuple(Passage(str(at), "text", f"{at // 16}.md", at, at + 4)
+                          for at in range(min(k, 25 if "gate" in question else 320)))
+                    for question in questions]
+
+    task = _of_documents(read_beir(beir), lambda source: source.removesuffix(".md"))
+    found = _rankings(Long(), task)
+    assert [len(ranking) for ranking in found] == [10, 10, 2, 10]
+    assert asked == [(4, 30), (3, 60), (3, 120), (3, 240)]
+
+
+@pytest.mark.parametrize("store", ["store", "http://127.0.0.1:8000"])
+def test_the_mirror_of_a_servers_collection_lies_in_the_cache(
+        store: str, beir: Path, project: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PHI3KIT_CACHE", str(project / "cache"))
+    monkeypatch.setattr("phi3kit.ingest.reconcile.ingest", lambda _: SimpleNamespace(failed=()))
+    inside, _ = collect(options(ingest__store=store), read_beir(beir))
+    mirror = Path(inside.ingest.corpus[0])
+    assert mirror.is_dir() and not (project / "http:").exists()
+    above = Path("store.beir") if store == "store" else project / "cache" / "servers"
+    assert mirror.is_relative_to(above)
 
 
 @pytest.mark.model

@@ -94,6 +94,7 @@ def test_a_clear_gap_is_found_and_its_effect_is_that_of_other_documents(
     assert report.effect_today.refused.high == pytest.approx(1 - 0.025 ** (1 / 30))
     assert report.effect_chosen.refused.mean > 0.9
     assert report.effect_chosen.wrongly_refused.mean <= 0.05
+    assert report.p < 0.001
     assert report.verdict == "better" and report.gain.mean == pytest.approx(
         report.effect_chosen.balanced_accuracy.mean - 0.5)
     assert report.effect_chosen.balanced_accuracy.mean == pytest.approx(

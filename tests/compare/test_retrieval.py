@@ -10,14 +10,19 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.compare.retrieval import (
+    _differences,
     _measured,
     _ranking,
     _tell_lacking,
     evaluate_retrieval,
     verdict_of,
 )
+from phi3kit.compare.shares import share
+from phi3kit.compare.statistics import Method
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.records import Interval, Passage, Question
+
+METHOD = Method(0.95, 2000, 0)
 
 
 def passage(source: str, at: int = 0) -> Passage:
@@ -58,11 +63,31 @@ def test_a_grade_is_the_gain():
     assert found["nDCG@10"] == pytest.approx((1 + 2 / math.log2(3)) / (2 + 1 / math.log2(3)))
 
 
-@pytest.mark.parametrize(("low", "high", "word"), [
-    (0.01, 0.2, "better"), (-0.2, -0.01, "worse"), (-0.1, 0.1, "no difference shown"),
-    (0.0, 0.1, "no difference shown")])
-def test_a_difference_counts_when_its_interval_leaves_zero_out(low, high, word):
-    assert verdict_of(Interval(0.0, low, high)) == word
+@pytest.mark.parametrize(("low", "high", "p", "word"), [
+    (0.01, 0.2, 0.01, "better"), (-0.2, -0.01, 0.01, "worse"),
+    (-0.1, 0.1, 0.01, "no difference shown"), (0.0, 0.1, 0.01, "no difference shown"),
+    (0.01, 0.2, 0.06, "no difference shown")])
+def test_a_difference_counts_when_its_interval_leaves_zero_out_and_p_is_small(low, high, p, word):
+    assert verdict_of(Interval(0.0, low, high), p, 0.95) == word
+
+
+@pytest.mark.parametrize(("documents", "word"), [(3, "no difference shown"), (10, "better")])
+def test_few_documents_show_no_difference_even_all_in_favour(documents, word):
+    gains = {"dense": 0.2, "lexical": 0.2, "hybrid": 0.9}
+    values = {mode: [{"nDCG@10": gain + at / 100} for at in range(documents)]
+              for mode, gain in gains.items()}
+    found = _differences(values, [f"{at}.md" for at in range(documents)], METHOD)
+    assert [pair.verdict for pair in found] == ["no difference shown", word, word]
+    assert found[1].difference.low > 0
+    # Exact: no flip of the signs is as extreme but that of all; three pairs are compared.
+    assert found[1].p == pytest.approx(3 * 2.0 ** (1 - documents))
+
+
+def test_questions_that_are_all_alike_prove_no_never_and_no_always():
+    asked = [(f"{at}.md", 1.0) for at in range(3)]
+    found = share(asked, METHOD)
+    assert (found.mean, found.high) == (1, 1) and found.low == pytest.approx(0.025 ** (1 / 3))
+    assert share([*asked, ("3.md", 0.0)], METHOD).mean == 0.75
 
 
 def test_nothing_found_is_zero_and_costs_no_question():
@@ -110,6 +135,8 @@ def test_on_a_real_collection(project: Path, run_cli):
     assert told["questions"] == 3 and told["clusters"] == 3
     assert [m["mode"] for m in told["modes"]] == ["dense", "lexical", "hybrid"]
     assert all(m["metrics"]["hit@3"]["mean"] == 1 for m in told["modes"])
+    assert all(m["metrics"]["hit@3"]["low"] == pytest.approx(0.025 ** (1 / 3))
+               for m in told["modes"])
     assert [(d["mode"], d["other"]) for d in told["differences"]] == [
         ("lexical", "dense"), ("hybrid", "dense"), ("hybrid", "lexical")]
     assert told["unit"] == "passages"

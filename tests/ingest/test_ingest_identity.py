@@ -9,6 +9,7 @@ from holdings import FOLDER, exact, held, places
 
 from phi3kit.ingest.rows import Place, Row, passage_of, places_of
 from phi3kit.ingest.store import Store, open_store
+from phi3kit.report.terminal_ingest import counts
 
 
 def paragraphs(*numbers):
@@ -153,6 +154,15 @@ def test_no_prune_keeps_what_is_gone(ingest, docs):
     report = ingest("docs", prune=False)
     assert not report.deleted and len(report.unchanged) == 2 and len(held()) == 3
     assert ingest("docs").deleted == ("docs/gates.txt",)
+
+
+def test_a_file_with_several_problems_failed_once(ingest, docs):
+    (docs / "log.jsonl").write_text('{"a": "b"}\n{\n[\n')
+    report = ingest("docs", "docs/lost.md")
+    assert sorted(f.where for f in report.failed) == [
+        "docs/log.jsonl, line 2", "docs/log.jsonl, line 3", "docs/lost.md"]
+    assert counts(report) == {
+        "added": 4, "changed": 0, "unchanged": 0, "deleted": 0, "failed": 2}
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -14,6 +14,7 @@ from phi3kit import settings
 from phi3kit.errors import StoreError
 from phi3kit.ingest import lock, mend, verify
 from phi3kit.ingest.damaged import is_damaged
+from phi3kit.ingest.faults import ReplacedError, UnreadableError
 from phi3kit.ingest.health import check_index
 from phi3kit.ingest.manifest import Manifest
 from phi3kit.ingest.rows import Place, Row
@@ -258,6 +259,24 @@ def test_an_index_is_damaged_only_if_it_was_read_and_could_not(code, sound, proj
             mend.readable(FOLDER, "documents")
     else:
         assert mend.readable(FOLDER, "documents") is sound
+
+
+@pytest.mark.parametrize(("said", "kind"), [
+    ("Error loading hnsw index", UnreadableError), ("database is locked", StoreError),
+    ("Too many open files (os error 24)", StoreError),
+    ("Permission denied (os error 13)", StoreError),
+    ("Collection [documents] does not exist", ReplacedError)])
+def test_only_what_speaks_of_the_files_calls_them_damaged(said, kind, ingest, docs, monkeypatch):
+    ingest("docs")
+    monkeypatch.setattr(
+        "chromadb.api.models.Collection.Collection.get", lambda *_, **__: failed(said))
+    with pytest.raises(StoreError) as told:
+        mend.read_all(FOLDER, "documents")
+    assert type(told.value) is kind and said in f"{told.value} {told.value.__cause__}"
+
+
+def failed(said):
+    raise RuntimeError(said)
 
 
 def test_a_disk_with_little_room_is_left_alone(ingest, docs, monkeypatch):

@@ -130,6 +130,28 @@ def test_where_bfloat16_is_slower_the_model_runs_in_float32(
     assert len(asked) == 2
 
 
+@pytest.mark.model
+def test_the_dimension_is_the_encoders_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DistilBERT's configuration calls it `dim`, not `hidden_size`."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from transformers import AutoTokenizer, DistilBertConfig, DistilBertModel
+
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path / "cache"))
+    tokenizer = AutoTokenizer.from_pretrained(str(minilm()))
+    plain, folder = str(tmp_path / "plain"), tmp_path / "distilbert"
+    DistilBertModel(DistilBertConfig(vocab_size=len(tokenizer), dim=64, hidden_dim=128, n_layers=2,
+                                     n_heads=4)).save_pretrained(plain)
+    tokenizer.save_pretrained(plain)
+    model = SentenceTransformer(modules=[
+        Transformer(plain, max_seq_length=128), Pooling(64, "mean"), Normalize()], device="cpu")
+    model.save(str(folder))
+    embedder = LocalEmbedder("distilbert", folder, "cpu")
+    assert embedder._fast is not None and embedder.dimension == 64
+    found = embedder.encode(["The seal of the pump is made of Viton."])
+    assert (found * model.encode(["The seal of the pump is made of Viton."])).sum() > 0.999
+
+
 def changed(tmp_path: Path, name: str, **values: object) -> Path:
     copy = Path(shutil.copytree(minilm(), tmp_path / "model"))
     path = copy / name

@@ -95,6 +95,8 @@ def filled(store: Store, *numbers: int) -> None:
 class Same:
     """An embedder with one vector."""
 
+    name, fingerprint = "same", "sha256:m"
+
     def encode(self, texts: list[str]) -> np.ndarray:
         return np.array([[1, 0]] * len(texts), dtype=np.float32)
 
@@ -123,6 +125,24 @@ def test_a_collection_that_is_replaced_or_shrinks_while_it_is_open_answers_on(
     publish(site, "documents")
     with pytest.raises(StoreError, match=r"another embedder meanwhile\. Run the same again"):
         found()
+
+
+@pytest.mark.parametrize("filters", [None, read_filters(["source=a.md"])])
+def test_words_are_those_of_the_collection_that_took_its_place(filters, project, monkeypatch):
+    monkeypatch.setattr("phi3kit.ingest.embed.open_embedder", lambda *_, **__: Same())
+    values = settings.load({"ask.retrieval": "lexical", "ingest.embedder": "same",
+                            "ask.filters": ("source=a.md",) if filters else ()}).values
+    site, manifest = Path(values.ingest.store), Manifest("same", "sha256:m", 2, 200, 1)
+    filled(create_store(site, "documents", manifest), 1, 2)
+    retriever = open_retriever(values)
+
+    def found(text):
+        return {p.id for p in retriever.rank([text], 5, -1.0)[0]}
+
+    assert (found("1"), found("3")) == ({"id1"}, set())
+    filled(stage(site, "documents", manifest), 2, 3)
+    publish(site, "documents")
+    assert (found("3"), found("1"), found("text")) == ({"id3"}, set(), {"id2", "id3"})
 
 
 def test_a_collection_that_is_removed_while_it_is_open_is_told_without_a_rebuild(project):

@@ -114,7 +114,6 @@ def _lines(report: IngestReport) -> None:
 
 def _record(report: IngestReport) -> dict[str, object]:
     from phi3kit.records import as_json
-    from phi3kit.report.terminal_ingest import OUTCOMES
+    from phi3kit.report.terminal_ingest import counts
 
-    return {**as_json(report),
-            "counts": {name: len(getattr(report, name)) for name in OUTCOMES}}
+    return {**as_json(report), "counts": counts(report)}

@@ -155,13 +155,15 @@ def collect(settings: Settings, given: Beir) -> tuple[Settings, Callable[[str], 
         SettingsError, StoreError, ModelError: as `ingest` would.
     """
     from phi3kit.ingest.reconcile import ingest
+    from phi3kit.ingest.site import local_folder, site_of
 
     wanted = settings.ingest
     # Another embedder or chunking needs another collection, and both may be compared.
     key = sha256_bytes("\n".join((str(given.folder.resolve()), wanted.embedder,
                                   wanted.precision, str(wanted.chunk_tokens))).encode())[:12]
     collection = f"beir-{key}"
-    mirror = Path(f"{wanted.store}.beir") / key
+    # Beside the folder of the store, for what lies in that is not ingested.
+    mirror = Path(f"{local_folder(site_of(wanted.store))}.beir") / key
     names = _mirror(given, mirror)
     inside = replace(settings, ingest=replace(
         wanted, corpus=(str(mirror),), collection=collection, prune=True))

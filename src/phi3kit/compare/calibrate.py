@@ -11,12 +11,12 @@ from pathlib import Path
 
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.retrieval import verdict_of
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.shares import share
+from phi3kit.compare.statistics import Method, interval, paired_p
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.rag.retrieve import open_retriever
 from phi3kit.records import (
     CalibrationReport,
-    Interval,
     Question,
     ThresholdEffect,
     ThresholdPoint,
@@ -78,10 +78,9 @@ def calibrate(settings: Settings, limit: float = LIMIT) -> CalibrationReport:
     folds = _folds(asked)
     before = [one.similarity < today for one in asked]
     after = _held_out(asked, folds, limit)
-    gain = interval([(one.cluster, value) for one, value in zip(asked, (
-        late - early for late, early in zip(_worth(asked, after), _worth(asked, before),
-                                            strict=True)), strict=True)],
-                    method, bounds=(-1.0, 1.0))
+    gains = [(one.cluster, late - early) for one, late, early
+             in zip(asked, _worth(asked, after), _worth(asked, before), strict=True)]
+    gain, p = interval(gains, method, bounds=(-1.0, 1.0)), paired_p(gains, method)
     return CalibrationReport(
         collection=settings.ingest.collection, fingerprint=retriever.fingerprint,
         answerable=sum(one.answerable for one in asked),
@@ -89,7 +88,8 @@ def calibrate(settings: Settings, limit: float = LIMIT) -> CalibrationReport:
         clusters=len({one.cluster for one in asked}), folds=len(set(folds)),
         confidence=method.confidence, limit=limit, points=_points(asked, today, chosen),
         today=today, chosen=chosen, effect_today=_effect(asked, before, method),
-        effect_chosen=_effect(asked, after, method), gain=gain, verdict=verdict_of(gain))
+        effect_chosen=_effect(asked, after, method), gain=gain, p=p,
+        verdict=verdict_of(gain, p, method.confidence))
 
 
 def _require_both_kinds(questions: Sequence[Question], path: str) -> None:
@@ -163,24 +163,8 @@ def _effect(asked: Sequence[_Asked], refused: Sequence[bool], method: Method) ->
                       if one.answerable == kind] for kind in (True, False)}
     balanced = [(one.cluster, worth) for one, worth
                 in zip(asked, _worth(asked, refused), strict=True)]
-    return ThresholdEffect(_share(of_kind[False], method), _share(of_kind[True], method),
+    return ThresholdEffect(share(of_kind[False], method), share(of_kind[True], method),
                            interval(balanced, method))
-
-
-def _share(values: Sequence[tuple[str, float]], method: Method) -> Interval:
-    """A share with its interval; where all or none are refused, the exact one (Clopper & Pearson).
-
-    Drawing again from questions that are all alike would give an interval without width.
-    """
-    from scipy import stats
-
-    found = interval(values, method)
-    if 0 < found.mean < 1:
-        return found
-    clusters = len({cluster for cluster, _ in values})
-    exact = stats.binomtest(round(found.mean) * clusters, clusters).proportion_ci(
-        method.confidence, method="exact")
-    return Interval(found.mean, float(exact.low), float(exact.high))
 
 
 def _points(asked: Sequence[_Asked], *marked: float) -> tuple[ThresholdPoint, ...]:

@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from phi3kit.compare.beir import Beir, collect, read_beir
 from phi3kit.compare.questions import read_questions
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.shares import share
+from phi3kit.compare.statistics import Method, interval, paired_p
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.ingest.site import site_of
 from phi3kit.ingest.swap import sources
 from phi3kit.progress import note
-from phi3kit.rag.retrieve import Mode, open_retriever
+from phi3kit.rag.retrieve import Mode, Retriever, open_retriever
 from phi3kit.records import (
     Interval,
     ModeDifference,
@@ -114,7 +115,8 @@ def evaluate_beir(settings: Settings, folder: Path) -> RetrievalReport:
 
     Its documents are brought into a collection of their own, which costs nothing the second
     time. Documents are ranked, each at its best passage, against graded judgements; the gain
-    of nDCG is the grade, as in trec_eval.
+    of nDCG is the grade, as in trec_eval. A document with the ID of the query, which it then
+    is itself, is not ranked unless it is judged relevant (BEIR's `ignore_identical_ids`).
 
     Raises:
         DataError: a file is missing or wrong; names file and line.
@@ -127,10 +129,18 @@ def evaluate_beir(settings: Settings, folder: Path) -> RetrievalReport:
 
 def _of_documents(given: Beir, name_of: Callable[[str], str]) -> _Task:
     asked = [query for query in given.queries if query in given.relevant]
+    skipped: set[str] = set()
 
     def ranking(at: int, found: Sequence[Passage]) -> dict[str, float]:
         documents = dict.fromkeys(name_of(source) for passage in found
                                   for source in passage.sources or (passage.source,))
+        own = asked[at]
+        if own in documents and own not in given.relevant[own]:
+            del documents[own]
+            if not skipped:
+                note(f"documents with the ID of the query are not ranked, such as '{own}', as "
+                     "in BEIR's own evaluation")
+            skipped.add(own)
         return {document: 1.0 / rank for rank, document
                 in enumerate(itertools.islice(documents, DEPTH), start=1)}
 
@@ -152,34 +162,65 @@ def _evaluate(settings: Settings, task: _Task) -> RetrievalReport:
         retriever = open_retriever(
             replace(settings, ask=replace(settings.ask, retrieval=mode)))
         fingerprint = fingerprint or retriever.fingerprint
-        found = retriever.rank(task.questions, task.depth, -1.0)
-        values[mode] = _measured(task.wanted, [task.ranking(at, passages)
-                                               for at, passages in enumerate(found)])
+        values[mode] = _measured(task.wanted, _rankings(retriever, task))
     return RetrievalReport(
         collection=settings.ingest.collection, fingerprint=fingerprint,
         questions=len(task.questions), left_out=task.left_out,
         clusters=len(set(task.clusters)), confidence=method.confidence, unit=task.unit,
         modes=tuple(RetrievalMode(mode, {
-            name: interval([(c, v[name]) for c, v
-                            in zip(task.clusters, values[mode], strict=True)], method)
+            name: share([(c, v[name]) for c, v
+                         in zip(task.clusters, values[mode], strict=True)], method)
             for name in _MEASURES}) for mode in MODES),
-        differences=tuple(_difference(mode, other, values, task.clusters, method)
-                          for other, mode in itertools.combinations(MODES, 2)))
+        differences=_differences(values, task.clusters, method))
 
 
-def _difference(mode: Mode, other: Mode, values: Mapping[Mode, Sequence[Mapping[str, float]]],
-                clusters: Sequence[str], method: Method) -> ModeDifference:
-    pairs = zip(clusters, values[mode], values[other], strict=True)
-    found = interval([(c, own["nDCG@10"] - theirs["nDCG@10"]) for c, own, theirs in pairs],
-                     method, bounds=(-1.0, 1.0))
-    return ModeDifference(mode, other, found, verdict_of(found))
+def _rankings(retriever: Retriever, task: _Task) -> list[dict[str, float]]:
+    """The ranking of each question, of DEPTH places where the collection has that many.
+
+    Of long documents the first passages may be of a few alone: then more are asked for.
+    """
+    rankings: list[dict[str, float]] = [{} for _ in task.questions]
+    short, depth = list(range(len(rankings))), task.depth
+    while short:
+        found = retriever.rank([task.questions[at] for at in short], depth, -1.0)
+        for at, passages in zip(short, found, strict=True):
+            rankings[at] = task.ranking(at, passages)
+        short = [at for at, passages in zip(short, found, strict=True)
+                 if len(rankings[at]) < DEPTH and len(passages) >= depth]
+        depth *= 2
+    return rankings
 
 
-def verdict_of(difference: Interval) -> str:
-    """In words, whether a difference is more than noise."""
-    if difference.low > 0:
-        return "better"
-    return "worse" if difference.high < 0 else "no difference shown"
+def _differences(values: Mapping[Mode, Sequence[Mapping[str, float]]], clusters: Sequence[str],
+                 method: Method) -> tuple[ModeDifference, ...]:
+    """nDCG@10 of every pair of modes, p-values Holm-adjusted over the pairs."""
+    from statsmodels.stats.multitest import multipletests
+
+    pairs = [(mode, other) for other, mode in itertools.combinations(MODES, 2)]
+    paired = [[(c, own["nDCG@10"] - theirs["nDCG@10"]) for c, own, theirs
+               in zip(clusters, values[mode], values[other], strict=True)]
+              for mode, other in pairs]
+    adjusted = multipletests([paired_p(each, method) for each in paired], method="holm")[1]
+    found = [interval(each, method, bounds=(-1.0, 1.0)) for each in paired]
+    return tuple(
+        ModeDifference(mode, other, each, float(p), verdict_of(each, p, method.confidence))
+        for (mode, other), each, p in zip(pairs, found, adjusted, strict=True))
+
+
+def verdict_of(difference: Interval, p: float, confidence: float) -> str:
+    """In words, whether a difference is more than noise.
+
+    The bootstrap interval alone finds one too easily among few documents, where `p` cannot be
+    small.
+
+    Args:
+        difference: with its interval.
+        p: two-sided, that it is zero.
+        confidence: 0 to 1, of the interval.
+    """
+    if p >= 1 - confidence or difference.low <= 0 <= difference.high:
+        return "no difference shown"
+    return "better" if difference.low > 0 else "worse"
 
 
 def _measured(wanted: Sequence[Mapping[str, int]],

@@ -121,9 +121,8 @@ class LocalEmbedder:
     @functools.cached_property
     def dimension(self) -> int:
         """Length of a vector."""
-        # Pooling alone keeps the transformer's own; what comes after it may not.
         if self._fast is not None:
-            return int(read_json(self._folder / "config.json", {})["hidden_size"])
+            return self._fast.dimension
         return int(self._model.get_embedding_dimension())
 
     def estimate(self, tokens: int) -> str:

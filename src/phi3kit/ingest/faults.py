@@ -20,6 +20,8 @@ _UNKNOWN = re.compile(r"(?:Tenant|Database) \[[^]]*\] not found")
 # What Chroma says when others replaced the collection, or took away chunks that were asked for.
 _REPLACED = re.compile(r"Collection \[[^]]*\] does not exist")
 _VANISHED = "Error finding id"
+# What says nothing of the files: SQLite busy; no memory, no permission, no handles, no room.
+_PASSING = re.compile(r"database is locked|os error (?:12|13|23|24|28)\b")
 
 
 class ReplacedError(StoreError):
@@ -28,6 +30,10 @@ class ReplacedError(StoreError):
 
 class VanishedError(StoreError):
     """Chunks that were asked for by ID are there no more."""
+
+
+class UnreadableError(StoreError):
+    """Chroma failed at its own files, as far as can be told: they may be damaged."""
 
 
 def require_room(folder: Path, size: int = 0) -> None:
@@ -76,9 +82,13 @@ def explained(where: str) -> Iterator[None]:
             raise VanishedError("chunks were removed meanwhile", where=where,
                                 mend="Run the same again; if it stays so, phi3kit doctor looks at "
                                      "the index") from error
-        raise StoreError(f"Chroma cannot do it ({first})", where=where,
-                         mend="If the store is damaged, run phi3kit ingest --rebuild, which "
-                              "puts it aside") from error
+        if _PASSING.search(first):
+            raise StoreError(f"Chroma cannot do it now ({first})", where=where,
+                             mend="Mend that and run the same again: it goes on from "
+                                  "here") from error
+        raise UnreadableError(f"Chroma cannot do it ({first})", where=where,
+                              mend="If the store is damaged, run phi3kit ingest --rebuild, "
+                                   "which puts it aside") from error
 
 
 def _is_unreachable(error: BaseException) -> bool:

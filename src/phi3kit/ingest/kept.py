@@ -163,6 +163,11 @@ class Kept:
             self._manifest = replace(self._manifest, project=self._project)
         return before not in ("", self._project)
 
+    @property
+    def root(self) -> Path:
+        """The folder that relative names of its documents belong to, once it is claimed."""
+        return project.root_of(self._project, self._site)
+
     def opened(self) -> store.Store:
         """The collection, opened or made when it is first needed."""
         if self._store is None and self._manifest is not None:

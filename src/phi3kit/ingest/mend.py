@@ -34,11 +34,11 @@ _UNREADABLE, _KILLED, _WINDOWS_CRASH = 3, 9, 0xC0000000
 _PROBE = f"""\
 import sys
 from pathlib import Path
-from phi3kit.errors import StoreError
+from phi3kit.ingest.faults import UnreadableError
 from phi3kit.ingest.mend import read_all
 try:
     read_all(Path(sys.argv[1]), sys.argv[2])
-except StoreError:
+except UnreadableError:
     sys.exit({_UNREADABLE})
 """
 
@@ -77,7 +77,8 @@ def read_all(folder: Path, collection: str) -> None:
     """Read every vector of a collection of any version of ours.
 
     Raises:
-        StoreError: that cannot be done.
+        UnreadableError: that cannot be done.
+        StoreError: it cannot be done now, for a reason that lies outside of its files.
     """
     where = where_of(folder, collection)
     with contextlib.closing(connect(folder)) as client:

@@ -47,6 +47,11 @@ class OpenvinoEncoder:
         for _ in range(int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
             self._free.put(compiled.create_infer_request())
 
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+        return int(self._compiled.output(0).get_partial_shape()[2].get_length())
+
     def encode(self, texts: Sequence[str], advance: Advance | None = None) -> np.ndarray:
         """Vectors: float32 [len(texts), dimension], not yet of length 1.
 
@@ -61,8 +66,7 @@ class OpenvinoEncoder:
         import numpy as np
 
         rows = list(self._tokens.encode(texts))
-        width = self._compiled.output(0).get_partial_shape()[2].get_length()
-        vectors: np.ndarray = np.empty((len(rows), width), dtype=np.float32)
+        vectors: np.ndarray = np.empty((len(rows), self.dimension), dtype=np.float32)
 
         def keep(hidden: np.ndarray, batch: list[int]) -> None:
             for at, states in zip(batch, hidden, strict=True):

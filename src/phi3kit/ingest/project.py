@@ -30,6 +30,12 @@ def name_of(site: Site) -> str:
     return here.as_posix()
 
 
+def root_of(project: str, site: Site) -> Path:
+    """The folder that `project`, as a manifest has it, stands for."""
+    root = Path(project)
+    return (site.resolve() / root).resolve() if isinstance(site, Path) else root
+
+
 def claimed(project: str, site: Site, *, held: Iterable[str], ours: Iterable[str],
             where: str) -> str:
     """The folder that the collection's relative names belong to after this run.
@@ -51,9 +57,7 @@ def claimed(project: str, site: Site, *, held: Iterable[str], ours: Iterable[str
     if project in ("", here) or all(map(_absolute, ours)):
         return project or here
     theirs = sorted(source for source in held if not _absolute(source))
-    root = Path(project)
-    if isinstance(site, Path):
-        root = (site.resolve() / root).resolve()
+    root = root_of(project, site)
     if theirs and (root.is_dir() or not _moved_here(theirs, site)):
         raise StoreError(
             f"documents in it, such as '{theirs[0]}', are named from {root}, and this folder's "

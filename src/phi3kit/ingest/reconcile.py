@@ -36,6 +36,8 @@ from phi3kit.settings import IngestSettings, Settings
 
 # What Chroma allows, which is also safe as the name of a file.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]")
+# Seconds: reading that takes no longer is not told in a log, where --watch would fill it so.
+_PATIENCE = 2.0
 
 
 def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,
@@ -153,7 +155,7 @@ class _Reconcile:
         self._given = given
         self._kept = Kept(wanted, embedder)
         self._held: dict[str, FileState] = {}
-        self._failed = list(found.failed)
+        self._problems: list[tuple[str, Failure]] = []  # each with what it is of
 
     def update(self) -> IngestReport:
         """Write what is new, take away what is gone."""
@@ -217,23 +219,38 @@ class _Reconcile:
         """Sources of the collection that is to be replaced; none of them may be lost."""
         before = self._kept.former(mends=mends)
         self._claim(before)
-        lost = sorted(source for source in before if source not in self._found.files
+        lost = sorted(source for source in before
+                      if self._found.name_of(source) not in self._found.files
                       and not (self._wanted.prune and self._is_gone(source)))
         if lost:
             raise StoreError(
                 f"it also holds {len(lost)} documents that the given paths do not, such as "
-                f"'{lost[0]}'", where=self._kept.where,
-                mend="Give their paths too, or build another --collection")
+                f"'{lost[0]}'", where=self._kept.where, mend=self._mend_for(lost[0]))
         return before
+
+    def _mend_for(self, lost: str) -> str:
+        """What to do about a document that a rebuild would lose."""
+        found = self._found
+        if self._is_gone(lost):
+            return "Leave out --no-prune (or ingest.prune: false), for it is gone from there"
+        for name in (*found.gone, *found.kept):
+            if found.under(lost, name):
+                return (f"Bring '{name}' back, or put an empty folder in its place"
+                        if name in found.gone else f"See to it that '{name}' can be read")
+        return "Give their paths too, or build another --collection"
 
     def _claim(self, held: Iterable[str]) -> bool:
         """See `Kept.claim`; what is read in the place of documents has their names anyway."""
-        return self._given and self._kept.claim(held, self._found.names)
+        if not self._given:
+            return False
+        moved = self._kept.claim(held, self._found.names)
+        self._found.name_from(self._kept.root)
+        return moved
 
     def _hash(self) -> dict[str, str]:
         """Source to hash of the file's bytes, of every file that can be read."""
         hashes = {}
-        with bar("reading", len(self._found.files)) as advance:
+        with bar("reading", len(self._found.files), patience=_PATIENCE) as advance:
             for source, path in self._found.files.items():
                 try:
                     hashes[source] = sha256_file(path)
@@ -251,22 +268,23 @@ class _Reconcile:
         """Sources that the collection holds and the paths no longer do, if they are to go."""
         for source in self._found.gone:
             if source not in self._held:
-                inside = sum(held.startswith(f"{source}/") for held in self._held)
+                inside = sum(self._found.under(held, source) for held in self._held)
                 # It may be a disk that is not there today.
                 self._fail(source, "no such file or folder" + (
                     f"; the {inside} documents that the collection holds of it stay. To take "
                     "them out, put an empty folder in its place" if inside else ""))
-        if not self._wanted.prune:
-            return []
-        return sorted(source for source in self._held
-                      if self._is_gone(source) and source not in hashes)
+        return sorted(source for source in self._held if source not in hashes
+                      and ((self._wanted.prune and self._is_gone(source))
+                           or (self._given and self._found.name_of(source) in hashes)))
 
     def _is_gone(self, source: str) -> bool:
         found = self._found
-        return source not in found.files and (found.covers(source) or source in found.gone)
+        return (found.name_of(source) not in found.files
+                and (found.covers(source) or source in found.gone))
 
-    def _fail(self, where: str, why: str) -> None:
-        self._failed.append(Failure(where, why))
+    def _fail(self, source: str, why: str, part: str = "") -> None:
+        where = f"{source}, {part}" if part else source
+        self._problems.append((source, Failure(where, why)))
 
     def _write(self, writer: Writer, to_read: Sequence[str], deleted: Sequence[str]) -> None:
         if to_read:
@@ -300,11 +318,12 @@ class _Reconcile:
 
     def _put(self, writer: Writer, group: Sequence[File | Failure]) -> None:
         files = [file for file in group if isinstance(file, File)]
-        self._failed += [failure for failure in group if isinstance(failure, Failure)]
+        self._problems += [(failure.where, failure) for failure in group
+                           if isinstance(failure, Failure)]
         writer.put(files, [file.source for file in files if file.source in self._held])
         for file in files:
             for problem in file.problems:
-                self._fail(f"{file.source}, {problem.where}", problem.why)
+                self._fail(file.source, problem.why, problem.where)
             self._held[file.source] = FileState(file.sha256, len(file.chunks),
                                                 len(file.problems))
 
@@ -322,12 +341,14 @@ class _Reconcile:
         known, mended = self._kept.files, self._kept.mended
         added = [source for source in hashes if source not in known and source in self._held]
         changed = [source for source in hashes if source in known and source in writer.touched]
-        outcome = {*added, *changed, *(failure.where for failure in self._failed)}
+        failed = (*self._found.failed, *(failure for _, failure in self._problems))
+        of = {*self._found.kept, *(source for source, _ in self._problems)}
+        outcome = {*added, *changed, *(failure.where for failure in failed)}
         return IngestReport(
             collection=self._wanted.collection, store=self._wanted.store, added=tuple(added),
-            changed=tuple(changed), deleted=tuple(deleted), failed=tuple(self._failed),
+            changed=tuple(changed), deleted=tuple(deleted), failed=failed,
             unchanged=tuple(source for source in hashes if source not in outcome),
             chunks=self._kept.chunks, chunks_embedded=writer.embedded + mended.texts,
             chunks_deleted=writer.deleted, tokens=writer.tokens + mended.tokens, seconds=0.0,
             verified=self._kept.looked, reindexed=self._kept.reindexed,
-            embedded_again=mended.texts)
+            embedded_again=mended.texts, files_failed=len(of))

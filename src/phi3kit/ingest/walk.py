@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import stat
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from phi3kit.ingest.readers import extensions, supported
 from phi3kit.records import Failure
@@ -27,6 +29,7 @@ class Found:
         failed: what could not be walked; `kept` names the same by source, and what the
             collection holds there stays.
         skipped: number of files without a reader, by extension.
+        folder: where relative names begin.
     """
 
     files: dict[str, Path] = field(default_factory=dict)
@@ -35,6 +38,7 @@ class Found:
     failed: list[Failure] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    folder: Path = field(default_factory=Path.cwd)
 
     def fail(self, source: str, why: str) -> None:
         """Note that what lies at `source` cannot be used; once, however often it is named."""
@@ -50,8 +54,34 @@ class Found:
 
     def covers(self, source: str) -> bool:
         """Whether `source` was looked for, so that its absence from `files` means something."""
-        return (any(_under(source, root) for root in self.roots)
-                and not any(_under(source, kept) for kept in self.kept))
+        return (any(self.under(source, root) for root in self.roots)
+                and not any(self.under(source, kept) for kept in self.kept))
+
+    def under(self, source: str, folder: str) -> bool:
+        """Whether `source` is `folder` or lies in it; either name may be relative."""
+        inner, outer = ((self.folder / name).as_posix() for name in (source, folder))
+        return inner == outer or inner.startswith(_within(outer))
+
+    def name_of(self, source: str) -> str:
+        """The name of a document now; an earlier run may have given it its absolute one."""
+        return source.removeprefix(_within(self.folder.as_posix()))
+
+    def name_from(self, folder: Path) -> None:
+        """Name what lies in `folder` from there. Every name is absolute, or begins there already.
+
+        So a document has one name, from whatever working folder it is ingested.
+        """
+        if folder == self.folder:
+            return
+        self.folder = folder
+        prefix = functools.cache(lambda above: _within(_name_in(folder, Path(above))))
+        self.files = {prefix(path.parent) + path.name: self.files[source]
+                      for source in self.files for path in (PurePosixPath(source),)}
+        self.roots, self.gone, self.kept = (
+            [_name_in(folder, Path(name)) for name in names]
+            for names in (self.roots, self.gone, self.kept))
+        self.failed = [Failure(_shown(source), failure.why)
+                       for source, failure in zip(self.kept, self.failed, strict=True)]
 
 
 def source_of(path: Path) -> str:
@@ -59,9 +89,20 @@ def source_of(path: Path) -> str:
 
     Relative to the working folder, with forward slashes; absolute for what lies outside.
     """
-    full = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links
-    here = Path.cwd()
-    return (full.relative_to(here) if full.is_relative_to(here) else full).as_posix()
+    return _name_in(Path.cwd(), Path(os.path.abspath(path)))  # noqa: PTH100 - it follows no links
+
+
+def _name_in(folder: Path, full: Path) -> str:
+    """The name of `full` from `folder`, which may be reached through a link; else its own."""
+    if full.is_relative_to(folder):
+        return full.relative_to(folder).as_posix()
+    with contextlib.suppress(OSError):
+        wanted = folder.stat()
+        for above in (full, *full.parents):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(above.stat(), wanted):
+                    return full.relative_to(above).as_posix()
+    return full.as_posix()
 
 
 def walk(paths: Sequence[str], store: Path) -> Found:
@@ -180,12 +221,6 @@ def _take(path: Path, source: str, found: Found) -> None:
 def _shown(name: str) -> str:
     """A name as text that neither breaks a line nor moves the cursor, whatever is in it."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
-
-
-def _under(source: str, root: str) -> bool:
-    if root == ".":
-        return not source.startswith("/")
-    return source == root or source.startswith(_within(root))
 
 
 def _within(folder: str) -> str:

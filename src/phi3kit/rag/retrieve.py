@@ -47,6 +47,7 @@ class Retriever:
         filters: what may be found; None: everything. A passage that stands in several places
             is told with one that passes.
         reranker: orders anew what stands first in the ranking.
+        reopen: opens `lexical` again, when others built the collection anew meanwhile.
 
     Raises:
         StoreError: no passage passes the filters.
@@ -54,10 +55,13 @@ class Retriever:
 
     def __init__(self, store: Store, embedder: Embedder, *, lexical: LexicalIndex | None = None,
                  mode: Mode = "dense", filters: Filters | None = None,
-                 reranker: Reranker | None = None) -> None:
+                 reranker: Reranker | None = None,
+                 reopen: Callable[[], LexicalIndex] | None = None) -> None:
         self._store = store
         self._embedder = embedder
         self._lexical = lexical
+        self._reopen = reopen
+        self._indexed = "" if reopen is None else store.fingerprint
         self._mode = mode
         self._filters = filters
         self._places = _passing(store, filters)
@@ -199,6 +203,8 @@ class Retriever:
 
     def _sharing(self, questions: Sequence[str], depth: int) -> list[list[str]]:
         """IDs of passages that share words with each question."""
+        if self._reopen is not None and self._store.fingerprint != self._indexed:
+            self._lexical, self._indexed = self._reopen(), self._store.fingerprint
         assert self._lexical is not None
         if self._places is None:
             return self._lexical.search(questions, depth)
@@ -277,9 +283,12 @@ def open_retriever(settings: Settings) -> Retriever:
     from phi3kit.rag.lexical import open_index
 
     folder = local_folder(site) / f"{wanted.collection}.words"
-    lexical = open_index(folder, store.fingerprint, store.passages())
-    return Retriever(store, embedder, lexical=lexical, mode=mode, filters=filters,
-                     reranker=reranker)
+
+    def words() -> LexicalIndex:
+        return open_index(folder, store.fingerprint, store.passages())
+
+    return Retriever(store, embedder, lexical=words(), mode=mode, filters=filters,
+                     reranker=reranker, reopen=words)
 
 
 def _embedder_name(wanted: str, built: str) -> str:

@@ -71,13 +71,15 @@ class IngestReport:
 
     Attributes:
         added, changed, unchanged, deleted: paths, as stored in `Passage.source`.
-        failed: files that could not be read; what the collection held of them stays.
+        failed: files, or parts of them, that could not be read; what the collection held of
+            such files stays.
         chunks: chunks in the collection afterwards; equal ones count once.
         chunks_embedded: chunks embedded by this run.
         verified: chunks that were looked for by their own vectors after the writing; 0 when
             nothing was written.
         reindexed: some were not found, so the index was built anew from the vectors.
         embedded_again: of `chunks_embedded`, those whose index could not be read any more.
+        files_failed: how many files `failed` is about; one may have several such parts.
         fidelity: what int8 changed; None for other precisions, or when nothing was embedded.
     """
 
@@ -96,4 +98,5 @@ class IngestReport:
     verified: int = 0
     reindexed: bool = False
     embedded_again: int = 0
+    files_failed: int = 0
     fidelity: Fidelity | None = None

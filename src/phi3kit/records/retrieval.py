@@ -25,13 +25,15 @@ class ModeDifference:
     """nDCG@10 of `mode` minus that of `other`, paired by question.
 
     Attributes:
-        verdict: "better" or "worse" when the interval leaves zero out, else "no difference
-            shown".
+        p: two-sided, sign flips by document; Holm-adjusted over all pairs of modes.
+        verdict: "better" or "worse" when the interval leaves zero out and `p` is small enough
+            for its level, else "no difference shown".
     """
 
     mode: str
     other: str
     difference: Interval
+    p: float
     verdict: str
 
 
@@ -94,7 +96,8 @@ class CalibrationReport:
         effect_today, effect_chosen: the latter by cross-validation over source documents:
             each question is judged by a threshold that was chosen on other documents.
         gain: balanced accuracy of the chosen one minus today's, paired.
-        verdict: "better", "worse" or "no difference shown", by `gain`.
+        p: of `gain`: two-sided, sign flips by document.
+        verdict: "better", "worse" or "no difference shown", by `gain` and `p`.
     """
 
     collection: str
@@ -111,4 +114,5 @@ class CalibrationReport:
     effect_today: ThresholdEffect
     effect_chosen: ThresholdEffect
     gain: Interval
+    p: float
     verdict: str

@@ -9,8 +9,14 @@ import typer
 
 from phi3kit.records import IngestReport
 
-OUTCOMES = ("added", "changed", "unchanged", "deleted", "failed")
+_OUTCOMES = ("added", "changed", "unchanged", "deleted")
 _SHOWN = 20
+
+
+def counts(report: IngestReport) -> dict[str, int]:
+    """Number of files by outcome."""
+    return {**{name: len(getattr(report, name)) for name in _OUTCOMES},
+            "failed": report.files_failed}
 
 
 def print_ingest(report: IngestReport) -> None:
@@ -51,7 +57,7 @@ def print_line(report: IngestReport) -> None:
 
 
 def _counts(report: IngestReport) -> str:
-    return ", ".join(f"{len(getattr(report, name))} {name}" for name in OUTCOMES)
+    return ", ".join(f"{count} {name}" for name, count in counts(report).items())
 
 
 def _print_failures(report: IngestReport) -> None:

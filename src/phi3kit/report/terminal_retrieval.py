@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phi3kit.records import CalibrationReport, Interval, RetrievalReport
+from phi3kit.report.comparison_text import p_value
 from phi3kit.report.terminal_answer import plain
 
 if TYPE_CHECKING:
@@ -18,10 +19,10 @@ def print_retrieval(report: RetrievalReport) -> None:
     for name in report.modes[0].metrics:
         table.add_row(name, *(_words(mode.metrics[name]) for mode in report.modes))
     console.print(table)
-    pairs = _table("nDCG@10", "difference", "")
+    pairs = _table("nDCG@10", "difference", "p (Holm)", "")
     for pair in report.differences:
         pairs.add_row(f"{pair.mode} over {pair.other}", _words(pair.difference, "+"),
-                      pair.verdict)
+                      p_value(pair.p), pair.verdict)
     console.print(pairs)
     left = f"; {report.left_out} without known documents left out" if report.left_out else ""
     _say(console, f"{report.questions} questions about {report.clusters} documents{left}; "
@@ -51,7 +52,7 @@ def print_calibration(report: CalibrationReport) -> None:
                   f"document; at most {report.limit:.0%} wrongly refused; collection "
                   f"'{report.collection}', {report.confidence:.0%} intervals")
     _say(console, f"Chosen against today, balanced accuracy: {_words(report.gain, '+')}, "
-                  f"{report.verdict}")
+                  f"p {p_value(report.p)}, {report.verdict}")
     advice = ("For phi3kit.yaml:" if report.verdict == "better" else
               "Nothing speaks for a change. If you take it nevertheless, for phi3kit.yaml:")
     _say(console, f"\n{advice}\nask:\n  min_similarity: {report.chosen:.2f}")
