@@ -249,5 +249,5 @@ def test_the_bench_of_retrieval_brings_collections_into_beirs_layout(tmp_path: P
     found = read_beir(tmp_path / "beir")
     assert found.documents == {"1": "# wings in a stream .\n\nthey bend .", "2": "heat ."}
     # Its judgements count the queries, whose numbers have gaps; 1 is the best of four grades.
-    assert found.queries == {"1": "what bends .", "2": "heat ."}
-    assert found.relevant == {"1": {"1": 4, "2": 1}, "2": {"2": 2}}
+    assert found.queries == {"q1": "what bends .", "q2": "heat ."}
+    assert found.relevant == {"q1": {"1": 4, "2": 1}, "q2": {"2": 2}}

@@ -29,6 +29,8 @@ from phi3kit.progress import bar, note
 _CHARACTERS_PER_TOKEN = 4
 _PAGE = 1000  # vectors per read
 
+# Chroma's hnswlib, `saveIndex`: its version, six sizes, two numbers of 32 bits, and five of 64.
+_HEADER_VERSION, _HEADER_BYTES = (1).to_bytes(4, "little"), 4 + 6 * 8 + 2 * 4 + 5 * 8
 # How the process that reads an index on trial ends: Python's own failures end with 1.
 _UNREADABLE, _KILLED, _WINDOWS_CRASH = 3, 9, 0xC0000000
 _PROBE = f"""\
@@ -53,6 +55,8 @@ def readable(site: Site, collection: str) -> bool:
     """
     if not isinstance(site, Path):
         return True
+    if _header_is_cut(site, collection):
+        return False
     # With -P: a random.py of the working folder is not Python's.
     done = subprocess.run([sys.executable, "-P", "-c", _PROBE, str(site), collection],
                           stdin=subprocess.DEVNULL, capture_output=True, check=False)
@@ -71,6 +75,21 @@ def readable(site: Site, collection: str) -> bool:
     raise StoreError(f"the process that looks at the index failed ({why})",
                      where=where_of(site, collection),
                      mend="Mend that and run the same again; the index was left as it is")
+
+
+def _header_is_cut(folder: Path, collection: str) -> bool:
+    """Whether the index's header ends too early, which Chroma may read as if it did not.
+
+    What it lacks is then whatever was in memory, now right and now not.
+    """
+    segment = vector_segment(folder, collection)
+    if segment is None:
+        return False
+    try:
+        header = (folder / segment / "header.bin").read_bytes()
+    except OSError:  # there is none, or it cannot be read: the process that tries it tells
+        return False
+    return header.startswith(_HEADER_VERSION) and len(header) < _HEADER_BYTES
 
 
 def read_all(folder: Path, collection: str) -> None:
