@@ -6,9 +6,13 @@ another size, so that it goes up and down by 0.15 GB with the order in which row
 float32 by 0.3. Where everything trains, gradients stay while the activations around them go, and
 leave holes.
 
-All were fitted by hand to the rows that docs/measured/calibration.json and, in float32,
-calibration-float32.json keep, of a machine with two cores. So the errors there tell how well these
-numbers fit them all, not how well they foretell another machine's.
+Over many steps it grows, for oneDNN keeps the code of every kernel that it makes for a new shape:
+by 0.4 to 0.5 GB in 12 steps on rows of 40 to 700 tokens, by nothing in 21 steps on rows of like
+length. Neither is known before the data are, so that the high end alone has room for it.
+
+All were fitted by hand to rows of two steps, of a machine with two cores, as those that
+docs/measured/calibration.json and, in float32, calibration-float32.json keep. So the errors there
+tell how well these numbers fit them all, not how well they foretell another machine's.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from types import MappingProxyType
 from phi3kit.plan.step import End, Method
 
 LIBRARIES_BYTES: Mapping[End, int] = MappingProxyType(
-    {"low": 650 * 10**6, "expected": 800 * 10**6, "high": 1000 * 10**6})
+    {"low": 650 * 10**6, "expected": 800 * 10**6, "high": 1500 * 10**6})
 # What the allocator keeps, as a share of the activations.
 KEPT_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.05, "expected": 0.19, "high": 0.4})
 # The same where everything trains; and in float32, whose blocks are twice as large.
