@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from phi3kit.compare.clusters import effective_groups
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.results import load_comparison
-from phi3kit.compare.statistics import Method, differences, summarise
+from phi3kit.compare.statistics import differences, summarise
 from phi3kit.compare.verdict import decide
 from phi3kit.records import OPTIONS, as_json
 

@@ -12,11 +12,11 @@ from scipy import stats
 from finished_comparison import finished
 from phi3kit import runs
 from phi3kit.compare.gate import judge_gates, read_gate
+from phi3kit.compare.intervals import Method, exact, interval
 from phi3kit.compare.results import ROWS, analyse, load_comparison, row_of, save, score
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.seeds import Part
 from phi3kit.compare.sets import macro_f1
-from phi3kit.compare.statistics import Method, exact, interval
 from phi3kit.records import Answer, Interval, Question, Row
 from phi3kit.report.comparison_text import spread
 from phi3kit.report.markdown import comparison_markdown

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from phi3kit.compare.statistics import Method, interval, sign_flip_p
+from phi3kit.compare.intervals import Method, interval
+from phi3kit.compare.statistics import sign_flip_p
 
 RUNS = 2000
 

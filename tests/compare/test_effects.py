@@ -7,7 +7,7 @@ import random
 import pytest
 
 from phi3kit.compare.effects import effects
-from phi3kit.compare.statistics import Method
+from phi3kit.compare.intervals import Method
 from phi3kit.records import Effect, Row
 
 METHOD = Method(confidence=0.95, resamples=2000, seed=0)

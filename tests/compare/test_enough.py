@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from phi3kit.compare.enough import enough, simpler
-from phi3kit.compare.statistics import Method, differences, summarise
+from phi3kit.compare.intervals import Method
+from phi3kit.compare.statistics import differences, summarise
 from phi3kit.compare.verdict import decide
 from phi3kit.records import OPTIONS, Difference, Interval, Row, Verdict
 

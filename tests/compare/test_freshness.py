@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from phi3kit.compare import freshness as room
 from phi3kit.compare.arms import Bench
 from phi3kit.compare.edits import Edit
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.outcomes import freshness_of, outcome
 from phi3kit.compare.run import compare, load_comparison
-from phi3kit.compare.statistics import Method
 from phi3kit.compare.task import prepare
 from phi3kit.errors import RunError, SettingsError
 from phi3kit.files import sha256_file

@@ -10,8 +10,8 @@ import pytest
 
 from finished_comparison import finished
 from phi3kit.compare.gate import Condition, judge_gates, read_gate
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.results import load_comparison
-from phi3kit.compare.statistics import Method
 from phi3kit.compare.task import prepare
 from phi3kit.errors import SettingsError
 from phi3kit.records import Comparison

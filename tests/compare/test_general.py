@@ -13,11 +13,11 @@ import pytest
 
 from phi3kit.compare import run as room
 from phi3kit.compare.arms import contestants
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.judge import judge
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.results import ROWS
 from phi3kit.compare.run import compare, load_comparison
-from phi3kit.compare.statistics import Method
 from phi3kit.errors import DataError, ModelError, RunError, SettingsError
 from phi3kit.records import Row
 from phi3kit.runs import read_run

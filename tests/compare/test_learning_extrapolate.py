@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from phi3kit.compare.extrapolate import extrapolate
-from phi3kit.compare.statistics import Method
+from phi3kit.compare.intervals import Method
 
 METHOD = Method(0.95, 2000, 0)
 

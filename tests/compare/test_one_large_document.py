@@ -7,14 +7,9 @@ import random
 
 import pytest
 
+from phi3kit.compare.intervals import Method, cluster_part, effective_clusters
 from phi3kit.compare.power import detectable
-from phi3kit.compare.statistics import (
-    Method,
-    cluster_part,
-    differences,
-    effective_clusters,
-    summarise,
-)
+from phi3kit.compare.statistics import differences, summarise
 from phi3kit.compare.verdict import between, clustered_error, decide, questions_needed
 from phi3kit.records import Difference, Interval, Row
 

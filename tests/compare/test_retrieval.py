@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from phi3kit import settings
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.retrieval import (
     _differences,
     _measured,
@@ -17,8 +18,6 @@ from phi3kit.compare.retrieval import (
     evaluate_retrieval,
     verdict_of,
 )
-from phi3kit.compare.shares import share
-from phi3kit.compare.statistics import Method
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.records import Interval, Passage, Question
 
@@ -85,9 +84,9 @@ def test_few_documents_show_no_difference_even_all_in_favour(documents, word):
 
 def test_questions_that_are_all_alike_prove_no_never_and_no_always():
     asked = [(f"{at}.md", 1.0) for at in range(3)]
-    found = share(asked, METHOD)
+    found = interval(asked, METHOD)
     assert (found.mean, found.high) == (1, 1) and found.low == pytest.approx(0.025 ** (1 / 3))
-    assert share([*asked, ("3.md", 0.0)], METHOD).mean == 0.75
+    assert interval([*asked, ("3.md", 0.0)], METHOD).mean == 0.75
 
 
 def test_nothing_found_is_zero_and_costs_no_question():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from phi3kit.compare.intervals import Method, cluster_part, interval
 from phi3kit.compare.results import analyse
 from phi3kit.compare.seeds import (
     Part,
@@ -20,7 +21,7 @@ from phi3kit.compare.seeds import (
     shifts,
     training_seeds,
 )
-from phi3kit.compare.statistics import Method, cluster_part, interval, paired_p, sign_flip_p
+from phi3kit.compare.statistics import paired_p, sign_flip_p
 from phi3kit.compare.verdict import decide, needs_seeds, questions_needed, reach_with_seeds
 from phi3kit.records import Comparison, Difference, Interval, Row, Spread, TrainingSeeds
 from phi3kit.report.comparison_text import findings

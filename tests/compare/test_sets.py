@@ -9,9 +9,9 @@ import pytest
 from phi3kit.compare.diagnosis import diagnose
 from phi3kit.compare.form import form_shares
 from phi3kit.compare.harm import harms
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.sets import macro_f1
 from phi3kit.compare.similarity import with_similarity
-from phi3kit.compare.statistics import Method
 from phi3kit.records import Row
 from three_documents import Words
 

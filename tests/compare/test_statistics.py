@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from phi3kit.compare.statistics import Method, differences, interval, sign_flip_p, summarise
+from phi3kit.compare.intervals import Method, interval
+from phi3kit.compare.statistics import differences, sign_flip_p, summarise
 from phi3kit.compare.verdict import decide, documents_needed, questions_needed, signed
 from phi3kit.records import ArmSummary, Difference, Interval, Row, Verdict
 

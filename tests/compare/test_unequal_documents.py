@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.intervals import Method, interval
 
 RUNS = 1000
 # Drawn 1,000 times, a rate of 95% is below this once in a thousand.

@@ -20,9 +20,10 @@ from phi3kit.finetune.fused import fuse
 from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.packing import refuse_if_seen
 from phi3kit.finetune.train import finetune
-from phi3kit.models.adapters import add_lora, target_modules
+from phi3kit.models.adapters import add_lora
 from phi3kit.models.bases import attends_by, stored_dtype
 from phi3kit.models.generate import open_generator
+from phi3kit.models.linear import target_modules
 from phi3kit.models.loading import Loaded, context_of, load_base
 from phi3kit.models.preflight import look
 from phi3kit.settings import FinetuneSettings, ModelSettings

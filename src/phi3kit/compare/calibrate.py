@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.questions import read_questions
 from phi3kit.compare.retrieval import verdict_of
-from phi3kit.compare.shares import share
-from phi3kit.compare.statistics import Method, interval, paired_p
+from phi3kit.compare.statistics import paired_p
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.rag.retrieve import open_retriever
 from phi3kit.records import (
@@ -163,7 +163,7 @@ def _effect(asked: Sequence[_Asked], refused: Sequence[bool], method: Method) ->
                       if one.answerable == kind] for kind in (True, False)}
     balanced = [(one.cluster, worth) for one, worth
                 in zip(asked, _worth(asked, refused), strict=True)]
-    return ThresholdEffect(share(of_kind[False], method), share(of_kind[True], method),
+    return ThresholdEffect(interval(of_kind[False], method), interval(of_kind[True], method),
                            interval(balanced, method))
 
 

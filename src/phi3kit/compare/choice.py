@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from phi3kit.compare.criteria import Measured, measure, monthly
+from phi3kit.compare.intervals import Method, effective_clusters
 from phi3kit.compare.method import method_of
-from phi3kit.compare.statistics import Method, effective_clusters
 from phi3kit.errors import RunError, SettingsError
 from phi3kit.records import CRITERIA, Choice, Comparison, Criterion, Option, Standing, Switch
 
@@ -96,7 +96,7 @@ def choose(comparison: Comparison, weights: Mapping[Criterion, float]) -> Choice
 
     Utility is the weighted mean of the parts that `criteria.measure` gives. For each pair of
     options the documents are drawn again, and the share of draws in which the lead is gone
-    becomes a p-value as in the intervals of `statistics.interval`: Hesterberg's correction for
+    becomes a p-value as in the intervals of `intervals.interval`: Hesterberg's correction for
     few documents, read backwards. Holm's step over all pairs follows, as in the verdict.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from phi3kit.compare.statistics import effective_clusters
+from phi3kit.compare.intervals import effective_clusters
 from phi3kit.records import Question, Row
 
 

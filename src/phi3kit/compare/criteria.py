@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from phi3kit.compare.arms import READS
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.seeds import shifts
-from phi3kit.compare.statistics import Method
 from phi3kit.records import Comparison, Criterion, Row
 
 # Numbers held at once while drawing; it bounds memory (16 MB) and changes no result.

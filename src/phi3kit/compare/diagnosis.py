@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.seeds import Part, parts
-from phi3kit.compare.statistics import Method, interval
 from phi3kit.records import Arm, Diagnosis, Interval, Option, Row, TrainingSeeds
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.seeds import parts
-from phi3kit.compare.statistics import Method, interval, paired_p
+from phi3kit.compare.statistics import paired_p
 from phi3kit.compare.verdict import spread
 from phi3kit.records import OPTIONS, Effect, Interval, Option, Row, TrainingSeeds
 

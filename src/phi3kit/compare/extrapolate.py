@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from phi3kit.compare.statistics import Method, resampled
+from phi3kit.compare.intervals import Method, resampled
 from phi3kit.records import Arm, Extrapolation, Interval
 
 # With two sizes every line fits, and nothing tells how well.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.seeds import parts
-from phi3kit.compare.statistics import Method, interval
 from phi3kit.records import FormShare, Interval, Option, Row, TrainingSeeds
 
 _TUNED: tuple[Option, ...] = ("finetune", "both")

@@ -25,13 +25,13 @@ from phi3kit.compare.arms import (
     open_bench,
 )
 from phi3kit.compare.edits import Edits, choose
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.kept import FRESHNESS, read_kept
 from phi3kit.compare.leakage import training_run
 from phi3kit.compare.metrics import closed_kinds
 from phi3kit.compare.outcomes import freshness_of
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.sheets import Sheet
-from phi3kit.compare.statistics import Method
 from phi3kit.compare.tuned import TUNED
 from phi3kit.errors import DataError, RunError, StoreError
 from phi3kit.files import sha256_bytes, write_json

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.seeds import averaged, parts, training_seeds
-from phi3kit.compare.statistics import Method, interval
 from phi3kit.records import Harm, Interval, Option, Row, TrainingSeeds
 
 # What tells that a general question was answered right, however many words stand around it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.errors import RunError, SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.models.generate import Generation, Generator

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.compare.arms import answer, assert_same, conditions, open_bench, with_index
 from phi3kit.compare.extrapolate import SIZES, extrapolate
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.kept import LEARNING
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.sheets import Sheet
-from phi3kit.compare.statistics import Method, interval
 from phi3kit.compare.subsets import Curve, curves, subset, training_settings, write_subset
 from phi3kit.errors import RunError
 from phi3kit.files import sha256_file, write_json

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from phi3kit.compare.statistics import Method
+from phi3kit.compare.intervals import Method
 from phi3kit.errors import RunError
 from phi3kit.records import Comparison
 from phi3kit.settings import CompareSettings

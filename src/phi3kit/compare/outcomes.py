@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from phi3kit.compare.edits import Edit
-from phi3kit.compare.statistics import Method, interval
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.words import contains, plain
 from phi3kit.records import Arm, FreshArm, Freshness, Row
 

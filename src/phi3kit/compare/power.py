@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from phi3kit.advise.sample_size import POWER
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.seeds import shifts
-from phi3kit.compare.statistics import Method
 from phi3kit.compare.verdict import (
     between,
     clustered_error,

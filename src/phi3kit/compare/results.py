@@ -25,6 +25,7 @@ from phi3kit.compare.formats import Formats
 from phi3kit.compare.gaps import refuse_gaps
 from phi3kit.compare.gate import with_gates
 from phi3kit.compare.harm import harms
+from phi3kit.compare.intervals import Method, widened_by
 from phi3kit.compare.kept import read_freshness, read_learning
 from phi3kit.compare.metrics import SIMILARITY, Seen, closed_kinds, is_gold, measure
 from phi3kit.compare.power import detectable, likely_best
@@ -32,7 +33,7 @@ from phi3kit.compare.revised import with_revised
 from phi3kit.compare.rows import RowFile
 from phi3kit.compare.seeds import averaged, between_seeds, parts, training_seeds
 from phi3kit.compare.sets import MACRO_F1, macro_f1
-from phi3kit.compare.statistics import Method, differences, seed_share, summarise, times, widened_by
+from phi3kit.compare.statistics import differences, seed_share, summarise, times
 from phi3kit.compare.verdict import decide
 from phi3kit.errors import RunError
 from phi3kit.files import write_json

@@ -11,9 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from phi3kit.compare.beir import Beir, collect, read_beir
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.questions import read_questions
-from phi3kit.compare.shares import share
-from phi3kit.compare.statistics import Method, interval, paired_p
+from phi3kit.compare.statistics import paired_p
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError, SettingsError
 from phi3kit.ingest.site import site_of
@@ -168,8 +168,8 @@ def _evaluate(settings: Settings, task: _Task) -> RetrievalReport:
         questions=len(task.questions), left_out=task.left_out,
         clusters=len(set(task.clusters)), confidence=method.confidence, unit=task.unit,
         modes=tuple(RetrievalMode(mode, {
-            name: share([(c, v[name]) for c, v
-                         in zip(task.clusters, values[mode], strict=True)], method)
+            name: interval([(c, v[name]) for c, v
+                            in zip(task.clusters, values[mode], strict=True)], method)
             for name in _MEASURES}) for mode in MODES),
         differences=_differences(values, task.clusters, method))
 

@@ -28,6 +28,7 @@ from phi3kit.compare.choice import with_choice
 from phi3kit.compare.clusters import sharing_note
 from phi3kit.compare.costs import measure_costs
 from phi3kit.compare.freshness import measure_freshness
+from phi3kit.compare.intervals import Method
 from phi3kit.compare.judge import judge, open_judge
 from phi3kit.compare.kept import read_kept
 from phi3kit.compare.learning import measure_learning
@@ -38,7 +39,6 @@ from phi3kit.compare.revised import with_revised
 from phi3kit.compare.seeds import averaged
 from phi3kit.compare.sheets import Sheet, Turn, general_sheet, held_out_sheet
 from phi3kit.compare.similarity import open_embedder, with_similarity
-from phi3kit.compare.statistics import Method
 from phi3kit.compare.subsets import curves
 from phi3kit.compare.task import Task, inputs, prepare
 from phi3kit.compare.usage import Meter

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from phi3kit.compare.intervals import alike, effective_clusters, exact, expanded_tail
 from phi3kit.compare.normal import normalise
-from phi3kit.compare.statistics import alike, effective_clusters, exact, expanded_tail
 from phi3kit.compare.words import plain
 from phi3kit.records import Interval, Row
 
@@ -20,7 +20,7 @@ def macro_f1(rows: Sequence[Row], *, confidence: float, resamples: int, seed: in
     Each label that is right somewhere counts alike, however rare; what is none of its kind's
     labels is wrong and no label of its own. Documents are drawn again with replacement, and
     labels that a draw lacks are left out of its mean. The interval is widened for few
-    clusters as `statistics.interval` does it (Hesterberg 2015), and exact as there where all
+    clusters as `intervals.interval` does it (Hesterberg 2015), and exact as there where all
     answers are right, or none is.
 
     Args:

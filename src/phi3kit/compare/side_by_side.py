@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.compare.differing import differing
+from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.method import method_of
 from phi3kit.compare.metrics import METRICS
 from phi3kit.compare.results import load_comparison
 from phi3kit.compare.seeds import Part, parts
-from phi3kit.compare.statistics import Method, interval, paired_p
+from phi3kit.compare.statistics import paired_p
 from phi3kit.errors import RunError
 from phi3kit.records import (
     ARMS,

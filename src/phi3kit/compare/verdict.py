@@ -196,7 +196,7 @@ def clustered_error(item: Difference, *, clusters: float, confidence: float) -> 
 
 
 def standard_error(difference: Interval, *, clusters: float, confidence: float) -> float:
-    """The clustered standard error that an interval of `statistics.interval` was made with.
+    """The clustered standard error that an interval of `intervals.interval` was made with.
 
     Half the interval is so many standard errors as Student's t has at its level, with the
     degrees of freedom that unequal documents leave: see `statistics.effective_clusters`.

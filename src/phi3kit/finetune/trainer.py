@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError, RunError
-from phi3kit.files import flush
-from phi3kit.finetune import checkpoints, methods, metrics, moments, sharding, shares, trackers
+from phi3kit.finetune import methods, metrics, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, Micro, lanes_for, room_of
 from phi3kit.finetune.lean import give_back
 from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.processes import ALONE, Processes
+from phi3kit.finetune.whole_state import WholeState
 from phi3kit.models.causal import causal_of
 
 if TYPE_CHECKING:
@@ -184,9 +184,8 @@ def _trainer_class() -> Any:
     """The class; made on first use, for transformers is not imported at start-up."""
     import torch
     from transformers import Trainer
-    from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
-    class AnswerTrainer(Trainer):  # type: ignore[misc]
+    class AnswerTrainer(WholeState, Trainer):  # type: ignore[misc]
         """One batch of the data loader is one optimizer step, in micro-batches."""
 
         run: Path
@@ -199,7 +198,6 @@ def _trainer_class() -> Any:
         arithmetic: Callable[[], AbstractContextManager[Any]]
         _began: float | None = None
         _spent: dict[str, int]
-        _staging: str | None = None
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             """Gradients of the step's mean loss over trained tokens, micro-batch by micro-batch.
@@ -291,32 +289,5 @@ def _trainer_class() -> Any:
             if self.team.leads:
                 metrics.append(self.run, line)
             self.on_step(line)
-
-        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-            """Into host memory first: that of a card needs room for one copy, not for two."""
-            if checkpoint is None:
-                return
-            read = functools.partial(torch.load, map_location="cpu", weights_only=True,
-                                     mmap=self.args.device.type == "cuda")
-            held = self.optimizer.optimizer  # within accelerate's
-            held.load_state_dict(moments.fitted(
-                read(Path(checkpoint) / OPTIMIZER_NAME), held, Path(checkpoint)))
-            self.lr_scheduler.load_state_dict(read(Path(checkpoint) / SCHEDULER_NAME))
-
-        def _get_output_dir(self, trial: Any) -> str:
-            return self._staging or super()._get_output_dir(trial)
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            """Complete or absent; by the first process, whose state is that of all."""
-            if not self.team.leads:
-                return
-            flush(self.run / metrics.METRICS)  # no checkpoint without the lines up to it
-            name = f"checkpoint-{self.state.global_step}"
-            with checkpoints.saving(Path(self.args.output_dir), name) as staging:
-                self._staging = str(staging)
-                try:
-                    super()._save_checkpoint(model, trial)
-                finally:
-                    self._staging = None
 
     return AnswerTrainer

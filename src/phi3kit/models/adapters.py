@@ -20,7 +20,7 @@ from phi3kit.files import flush, flush_tree, write_json
 from phi3kit.models import starts
 from phi3kit.models.bases import resolve_base
 from phi3kit.models.folding import Folded, folding
-from phi3kit.models.linear import is_linear
+from phi3kit.models.linear import target_modules
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
 from phi3kit.models.reading import TEMPLATE, TOKENIZER
@@ -33,10 +33,6 @@ _WEIGHTS = "adapter_model.safetensors"
 # What of the base's reading an adapter is bound to beside the weights. Not the configuration:
 # another version of transformers may write the same one in other words.
 _READS = (TEMPLATE, TOKENIZER)
-# Mamba's code reads these layers' weights itself, past an adapter. peft refuses the first of them
-# in models of these types.
-_SCANNED = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
-_READ_WITHIN = frozenset({"out_proj", "dt_proj"})
 
 
 def add_lora(loaded: Loaded, *, rank: int, alpha: int, dropout: float, seed: int,
@@ -96,38 +92,6 @@ def _weights(model: Any) -> starts.Start:
 
     state = get_peft_model_state_dict(model, save_embedding_layers=False)
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
-
-
-def target_modules(loaded: Loaded) -> tuple[str, ...]:
-    """The names of the linear layers to adapt: the catalog's, else all but the output layer.
-
-    Raises:
-        ModelError: the model has no layer of one of the catalog's names.
-    """
-    output = loaded.model.get_output_embeddings()
-    found = {path.rpartition(".")[2] for path, layer in loaded.model.named_modules()
-             if is_linear(layer) and layer is not output}
-    if loaded.model.config.model_type in _SCANNED:
-        found -= _READ_WITHIN
-    if loaded.spec is None:
-        if not found:
-            raise _nothing_to_adapt(loaded)
-        return tuple(sorted(found))
-    missing = [name for name in loaded.spec.target_modules if name not in found]
-    if missing:
-        raise ModelError(f"the model has no layers named {', '.join(missing)}; it has "
-                         f"{', '.join(sorted(found))}", where=loaded.name,
-                         mend="Give the model by its folder, so that its layers are looked up")
-    return loaded.spec.target_modules
-
-
-def _nothing_to_adapt(loaded: Loaded) -> ModelError:
-    from transformers.pytorch_utils import Conv1D
-
-    kind = ("its layers are Conv1D, not linear ones" if any(
-        isinstance(layer, Conv1D) for layer in loaded.model.modules()) else "it has no linear ones")
-    return ModelError(f"the model has no layers to adapt: {kind}", where=loaded.name,
-                      mend="Use --full or another model")
 
 
 def save(loaded: Loaded, folder: Path, *, run: str, instruction: str) -> None:

@@ -15,6 +15,7 @@ from phi3kit.errors import ModelError
 _DRIVERS: Sequence[Sequence[str]] = (
     ("/dev/nvidiactl",), ("/dev/kfd",), ("/dev/dxg", "/usr/lib/wsl/lib/libcuda.so.1"))
 
+
 def pick_device(wanted: str) -> str:
     """"cpu", "cuda" or "mps"; "auto" takes a GPU when there is one.
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models import four_bit
-from phi3kit.models.adapters import target_modules
 from phi3kit.models.bases import attends_by, local_configs
 from phi3kit.models.catalog import find
 from phi3kit.models.chat import MARK, answer_end, render, stop_token_ids, turn_end
+from phi3kit.models.linear import target_modules
 from phi3kit.models.loading import Loaded, context_of, settle_padding
 from phi3kit.models.prequantised import refuse_quantised
 from phi3kit.models.tokenizer import any_tokenizer

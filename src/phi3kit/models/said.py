@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from phi3kit.errors import ModelError
-from phi3kit.models.thoughts import without_thoughts
+from phi3kit.models.thoughts import nothing_else, without_thoughts
 
 
 def opened(prompt: str) -> str:
@@ -43,7 +43,8 @@ class Said:
             silent = silent and not piece.strip()
             yield piece
         if silent and self._written.strip():
-            raise self._only_thoughts()
+            raise nothing_else(self._max_new_tokens, ended="</think>" in self._written,
+                               mend="use a model that answers without thoughts")
 
     def _heard(self, pieces: Iterable[str]) -> Iterator[str]:
         if self._written:
@@ -51,11 +52,3 @@ class Said:
         for piece in pieces:
             self._written += piece
             yield piece
-
-    def _only_thoughts(self) -> ModelError:
-        if "</think>" in self._written:
-            return ModelError("the model ended after its thoughts, without an answer",
-                              mend="Use a model that answers without thoughts")
-        return ModelError(f"the model spent its {self._max_new_tokens} tokens on thoughts",
-                          mend="Raise --max-new-tokens or use a model that answers without "
-                               "thoughts")

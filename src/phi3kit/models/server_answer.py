@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from phi3kit.errors import ModelError
+from phi3kit.models.thoughts import nothing_else
 
 # Where servers that part thoughts from the answer put them: vLLM and DeepSeek; Ollama and newer
 # vLLM.
@@ -35,12 +36,9 @@ class ServerAnswer:
 
     def silence(self, max_new_tokens: int) -> ModelError | None:
         """Why no answer came; None where the model had nothing to say and ended by itself."""
-        if self._end == "length":
-            return ModelError(f"the model spent its {max_new_tokens} tokens on thoughts",
-                              mend="Raise --max-new-tokens or turn its thinking off")
-        if self._thought:
-            return ModelError("the model ended after its thoughts, without an answer",
-                              mend="Turn its thinking off")
+        if self._thought or self._end == "length":
+            return nothing_else(max_new_tokens, ended=self._end != "length",
+                                mend="turn its thinking off")
         if self._end not in ("", "stop"):
             return ModelError(f"the server ended the answer before it began ({self._end})")
         return None

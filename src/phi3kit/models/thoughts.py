@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from phi3kit.errors import ModelError
+
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
@@ -30,3 +32,18 @@ def without_thoughts(pieces: Iterable[str]) -> Iterator[str]:
         return
     if held and not held.lstrip().startswith(_OPEN):
         yield held
+
+
+def nothing_else(max_new_tokens: int, *, ended: bool, mend: str) -> ModelError:
+    """What to tell of a model that wrote thoughts and no answer.
+
+    Args:
+        max_new_tokens: that the answer could have had, thoughts included.
+        ended: whether the thoughts came to an end.
+        mend: what else helps than more tokens, as the end of a sentence.
+    """
+    if ended:
+        return ModelError("the model ended after its thoughts, without an answer",
+                          mend=f"{mend[0].upper()}{mend[1:]}")
+    return ModelError(f"the model spent its {max_new_tokens} tokens on thoughts",
+                      mend=f"Raise --max-new-tokens or {mend}")
