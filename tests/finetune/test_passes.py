@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from facts_to_learn import Configure
 
+from phi3kit import runs
 from phi3kit.dataset.encode import Encoded
 from phi3kit.errors import ModelError
 from phi3kit.finetune import passes, processes, train
@@ -32,7 +33,11 @@ def of_mini(**own: Any) -> Settings:
 
 
 def test_on_this_machine_and_on_a_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert passes.pass_ahead(Settings(model=ModelSettings(device="cpu"))).tokens == ON_CPU
+    here = Settings(model=ModelSettings(device="cpu", dtype="bfloat16"))
+    monkeypatch.setattr(passes, "free_memory", lambda device: 8 * GB)
+    for lanes, tokens in ((1, ON_CPU), (2, 2 * here.finetune.max_tokens)):
+        monkeypatch.setattr(passes, "lanes_here", lambda lanes=lanes, **how: lanes)
+        assert passes.pass_ahead(here).tokens == tokens
     on_a_card(monkeypatch, 24 * GB)
     by_hand = choose_pass(of_mini(), "lora", shape_of("phi-3-mini"), longest=1024, place="gpu",
                           memory=24 * GB)
@@ -141,4 +146,28 @@ def test_what_torch_holds_and_does_not_use_is_free(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 5 * GB)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 2 * GB)
     assert hardware.free_memory("cuda") == 13 * GB
-    assert hardware.free_memory("cpu") is None and hardware.free_memory("mps") is None
+    assert hardware.free_memory("mps") is None
+
+
+def test_of_main_memory_half_may_be_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "machine", lambda: {"memory_bytes": 16 * GB})
+    assert hardware.free_memory("cpu") == 8 * GB
+    monkeypatch.setattr(runs, "machine", lambda: {"memory_bytes": None})
+    assert hardware.free_memory("cpu") is None
+
+
+@pytest.mark.parametrize(("longest", "gigabytes", "lanes", "tokens"), [
+    (512, 8, 2, 1024), (600, 8, 2, 2 * 608), (3000, 8, 2, 2048), (600, 8, 1, 1024),
+    (600, 2, 2, 1024), (600, 8, 4, 4 * 608), (100, 8, 4, 1024)])
+def test_on_a_cpu_a_lane_has_room_for_the_longest_row(
+    longest: int, gigabytes: int, lanes: int, tokens: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passes, "lanes_here", lambda **how: lanes)
+    small = Settings(model=ModelSettings(name="smollm2-135m", dtype="bfloat16"))
+    assert passes.pass_here(small, "cpu", gigabytes * GB, longest=longest,
+                            processes=1).tokens == tokens
+    # Two processes share the machine; what nobody knows is not filled.
+    assert passes.pass_here(small, "cpu", 3 * GB, longest=600, processes=2).tokens == ON_CPU
+    assert passes.pass_here(small, "cpu", None, longest=600, processes=1).tokens == ON_CPU
+    # Phi-3-mini's rows take forty times as much.
+    assert passes.pass_here(of_mini(), "cpu", 8 * GB, longest=600, processes=1).tokens == ON_CPU

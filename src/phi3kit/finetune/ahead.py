@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from phi3kit.dataset.size import dataset_size
 from phi3kit.errors import SettingsError
 from phi3kit.finetune.batches import padded_width
 from phi3kit.finetune.lanes import lanes_here
 from phi3kit.finetune.methods import computes_in
+from phi3kit.models.hardware import free_memory
 from phi3kit.plan.cards import GB
 from phi3kit.plan.gpus import Gpu, find_gpu, of_memory
 from phi3kit.plan.memory import plan_memory
@@ -136,9 +139,16 @@ def _at_once(values: Settings, method: Method, shape: Shape, *, place: Place,
              memory_gb: float | None, cards: int) -> Pass:
     """What a pass holds; with `--shard` where the training does not fit one of several cards."""
     memory = None if memory_gb is None else memory_gb * GB
-    longest = padded_width(values.finetune.max_tokens)
+    own, lanes = values.finetune, 1
+    longest = padded_width(own.max_tokens)
+    if place == "cpu":
+        full = method == "full"
+        lanes = lanes_here(full=full, dropout=own.dropout)
+        memory = free_memory("cpu") if memory is None else memory
+        values = structs.replace(values, model=structs.replace(
+            values.model, dtype=computes_in(values.model.dtype, place, full=full)))
     alone = choose_pass(values, method, shape, longest=longest, place=place, memory=memory,
-                        cards=cards)
+                        cards=cards, lanes=lanes)
     if cards == 1 or alone.fits:
         return alone
     return choose_pass(values, method, shape, longest=longest, place=place, memory=memory,

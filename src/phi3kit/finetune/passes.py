@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
+from msgspec.structs import replace
+
 from phi3kit.errors import ModelError
 from phi3kit.finetune.batches import padded_width
-from phi3kit.finetune.methods import method
+from phi3kit.finetune.lanes import lanes_here
+from phi3kit.finetune.methods import computes_in, method
 from phi3kit.finetune.processes import launched
 from phi3kit.models.bases import is_here
 from phi3kit.models.catalog import find
@@ -23,21 +26,26 @@ def pass_here(values: Settings, device: str, free: int | None, *, longest: int,
     Args:
         values: its settings.
         device: "cpu", "cuda" or "mps".
-        free: bytes of the card before the base is loaded; None where it is no CUDA card.
+        free: see `free_memory`, before the base is loaded; of a CPU's all processes have a part.
         longest: tokens of the longest example.
         processes: that share the micro-batches of a step out.
         hub: whether a config.json that is not here may be fetched for the model's shape.
     """
     own, model, shape = values.finetune, values.model, None
-    on_card = device == "cuda"
-    if on_card and own.micro_batch_tokens is None:
+    on_card, lanes = device == "cuda", 1
+    if device == "cpu":
+        lanes = lanes_here(full=own.full, dropout=own.dropout)
+        free = None if free is None else free // processes
+        values = replace(values, model=replace(
+            model, dtype=computes_in(model.dtype, device, full=own.full)))
+    if (on_card or lanes > 1) and own.micro_batch_tokens is None:
         with contextlib.suppress(ModelError):  # such as a mixture of experts
             if hub or find(model.name) or is_here(model.name, model.revision):
                 shape = shape_of(model.name, model.revision)
     return choose_pass(
         values, method(own), shape, longest=padded_width(longest),
         place="gpu" if on_card else "cpu", memory=free, cards=processes,
-        shared=own.shard and processes > 1)
+        shared=own.shard and processes > 1, lanes=lanes)
 
 
 def pass_ahead(values: Settings) -> Pass:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,7 +16,9 @@ from phi3kit.dataset.encode import Encoded
 from phi3kit.finetune import checkpoints, fused, methods, metrics
 from phi3kit.finetune.attention import short_rows
 from phi3kit.finetune.batches import padded_width
+from phi3kit.finetune.elementwise import fewer_passes
 from phi3kit.finetune.lanes import Lanes, Micro
+from phi3kit.finetune.lean import settled
 from phi3kit.finetune.packing import is_laid_out
 from phi3kit.finetune.passes_made import AtOnce, computed
 from phi3kit.finetune.processes import ALONE, Processes
@@ -87,11 +90,13 @@ class Session:
         _use_all_cores()
         if self._settings.dropout == 0.0:
             fused.fuse(self._loaded.model)
+        lean = contextlib.nullcontext() if self._settings.full else fewer_passes(
+            self._loaded.model)
         try:
-            with short_rows(self._loaded.model), repeated(self._loaded.model):
+            with short_rows(self._loaded.model), repeated(self._loaded.model), lean:
                 with methods.arithmetic(self._loaded, self._settings):
                     packed = is_laid_out(self._loaded, self._rows, self._settings)
-                with bar("training", total) as advance:
+                with settled(), bar("training", total) as advance:
                     advance(done)
                     self._run_trainer(start, advance, packed=packed)
         finally:

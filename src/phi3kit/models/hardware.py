@@ -70,10 +70,17 @@ def cpu_has_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 
 def free_memory(device: str) -> int | None:
-    """Bytes that this process can still take on its CUDA card; None on another device.
+    """Bytes that this process may fill; None where that is not known.
 
-    What torch has taken from the driver and does not use counts as free.
+    On a CUDA card what is free there; what torch has taken from the driver and does not use counts
+    as free. Of main memory half, whatever else is running: the same command computes in the same
+    way when it goes on.
     """
+    if device == "cpu":
+        from phi3kit.runs import machine
+
+        have = machine()["memory_bytes"]
+        return None if have is None else int(have) // 2
     if device != "cuda":
         return None
     import torch

@@ -8,6 +8,8 @@ vocabulary, per token:
   are modules of their own): 16-bit tensors, but float32 inside the norms. Korthikanti et al.
   2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix. In float32
   it is 32h + 12k + 16i (24h + 8k + 16i);
+- on a CPU, where norms and gated units keep less (finetune/elementwise.py), an adapter's training
+  holds 16h + 6k + 6i (12h + 4k + 6i), in float32 twice as much;
 - without a gate it is 16h + 4k + 4i, or 10i where GELU is written out (`Shape.kept`), in float32
   28h + 8k + 8i or 20i. What is around the two matrices differs: of five kinds of such decoders the
   layers held 0.95 to 1.12 times as much;
@@ -23,7 +25,7 @@ vocabulary, per token:
 - AdamW takes two float32 tensors of the size of a weight, one weight at a time on a CPU, when the
   activations are gone; on CUDA, where one kernel does it all, none;
 - the backward pass of the last layer takes 21h beside all that is kept, in float32 9h + 6i where
-  that is more.
+  that is more; where norms and gated units keep less, 12h or 4i - 2h, in float32 8h or 8i - 4h.
 """
 
 from __future__ import annotations
@@ -43,8 +45,17 @@ LOGITS_AT_ONCE = 4 * 2**20
 _LOGIT_BYTES = 4 + 2 + 2
 
 
-def layer_activations(shape: Shape, *, float32: bool = False) -> int:
-    """Bytes that one decoder layer holds per token between forward and backward."""
+def layer_activations(shape: Shape, *, float32: bool = False, lean: bool = False) -> int:
+    """Bytes that one decoder layer holds per token between forward and backward.
+
+    Args:
+        lean: its norms and its gated unit keep less, see `_is_lean`.
+    """
+    if lean:
+        size = 4 if float32 else 2
+        widths = (8 * shape.hidden + 3 * shape.key_width if shape.fused else
+                  6 * shape.hidden + 2 * shape.key_width)
+        return size * (widths + 3 * shape.intermediate)
     inner = shape.kept * shape.intermediate
     if not shape.gated:
         return (28 * shape.hidden + 8 * shape.key_width + 4 * inner if float32 else
@@ -58,16 +69,26 @@ def layer_activations(shape: Shape, *, float32: bool = False) -> int:
     return attention + 2 * inner
 
 
+def backward_of_a_layer(shape: Shape, *, float32: bool = False, lean: bool = True) -> int:
+    """Bytes per token that the backward pass of the last layer takes beside all that is kept."""
+    hidden, inner = shape.hidden, shape.intermediate
+    if lean:
+        size, least = (4, 2) if float32 else (2, 6)
+        return size * max(least * hidden, 2 * inner - hidden)
+    return max(21 * hidden, 9 * hidden + 6 * inner if float32 else 0)
+
+
 def activations(shape: Shape, method: Method, step: Step) -> int:
     """Bytes at the fullest moment of a step."""
-    layer = _layer(shape, step)
+    lean = _is_lean(shape, method, step)
+    layer = _layer(shape, step, lean=lean)
     hidden, inner = shape.hidden, shape.intermediate
     if step.checkpointing:
         kept = step.number_bytes * hidden * shape.layers
         backward = layer + (8 * inner if step.float32 else 4 * hidden + 4 * inner)
     else:
         kept = layer * shape.layers
-        backward = max(21 * hidden, 9 * hidden + 6 * inner if step.float32 else 0)
+        backward = backward_of_a_layer(shape, float32=step.float32, lean=lean)
     # The loss is done before any layer's backward begins.
     held = step.tokens * kept + max(step.tokens * backward, _loss(shape, method, step))
     if method == "full" and step.place == "cpu":
@@ -97,11 +118,16 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
     return cast + (unpacked if held else step.lanes * (unpacked // shape.layers))
 
 
-def _layer(shape: Shape, step: Step) -> int:
+def _is_lean(shape: Shape, method: Method, step: Step) -> bool:
+    """Whether norms and gated units keep less, as finetune/elementwise.py has it."""
+    return step.place == "cpu" and method != "full" and shape.gated and shape.plain
+
+
+def _layer(shape: Shape, step: Step, *, lean: bool) -> int:
     """Per token, with a row of the attention matrix for each head where that is kept."""
     kept = step.place == "cpu" and step.context <= ATTENTION_KEPT_UP_TO
     seen = min(step.context, (step.context + ATTENTION_BLOCK) // 2)  # in the mean
-    return layer_activations(shape, float32=step.float32) + (
+    return layer_activations(shape, float32=step.float32, lean=lean) + (
         step.number_bytes * shape.heads * seen if kept else 0)
 
 

@@ -20,25 +20,28 @@ class Gated:
         tied: embeddings and output layer are one matrix.
         head_dim: width of a head; None: that of the model over the number of heads.
         fused: query, key and value are one module, and so are gate and up.
+        plain: its norms only scale, and SiLU is at the gate, with nothing else around it: what
+            `finetune` computes with less memory on a CPU (finetune/elementwise.py).
     """
 
     tied: bool = False
     head_dim: int | None = None
     fused: bool = False
+    plain: bool = True
 
 
 # By `model_type`.
 GATED: Mapping[str, Gated] = MappingProxyType({
-    "bitnet": Gated(),
+    "bitnet": Gated(plain=False),
     "cohere": Gated(tied=True),
     "cohere2": Gated(tied=True),
     "cwm": Gated(head_dim=128),
     "diffllama": Gated(),
     "ernie4_5": Gated(tied=True, head_dim=128),
     "exaone4": Gated(),
-    "gemma": Gated(tied=True, head_dim=256),
-    "gemma2": Gated(tied=True, head_dim=256),
-    "gemma3_text": Gated(tied=True, head_dim=256),
+    "gemma": Gated(tied=True, head_dim=256, plain=False),
+    "gemma2": Gated(tied=True, head_dim=256, plain=False),
+    "gemma3_text": Gated(tied=True, head_dim=256, plain=False),
     "glm": Gated(head_dim=128),
     "glm4": Gated(head_dim=128),
     "granite": Gated(),
@@ -58,8 +61,8 @@ GATED: Mapping[str, Gated] = MappingProxyType({
     "phi3": Gated(fused=True),
     "qwen2": Gated(),
     "qwen3": Gated(head_dim=128),
-    "seed_oss": Gated(head_dim=128),
+    "seed_oss": Gated(head_dim=128, plain=False),
     "smollm3": Gated(tied=True),
     "stablelm": Gated(),
-    "vaultgemma": Gated(tied=True, head_dim=256),
+    "vaultgemma": Gated(tied=True, head_dim=256, plain=False),
 })

@@ -1,11 +1,13 @@
 """How many tokens a forward and backward pass takes, where `finetune.micro_batch_tokens` is null.
 
-A CPU gains little beyond 1,024, shared out over its cores. A GPU starves on so few: starting a
-layer's kernels and unpacking 4-bit weights take as long for a short pass as for a long one (see
-`time`). So on a card a pass holds the largest power of two of tokens that the plan counts into the
-memory, at the high end of its range: that end takes 1.2 GiB and 15% for what is no tensor, which is
-the room that is kept, and the next power of two does not fit. Never less than the longest row,
-which is a pass of its own anyway, and never more than an optimizer step's rows.
+A CPU gains little beyond 1,024, shared out over its lanes, but for rows that are longer than a
+lane's part: all cores on one of them are four fifths as fast as a row for each. So a lane takes as
+many as the longest row, where half of the machine's memory holds that by plan. A GPU starves on so
+few: starting a layer's kernels and unpacking 4-bit weights take as long for a short pass as for a
+long one (see `time`). So on a card a pass holds the largest power of two of tokens that the plan
+counts into the memory, at the high end of its range: that end takes 1.2 GiB and 15% for what is no
+tensor, which is the room that is kept, and the next power of two does not fit. Never less than the
+longest row, which is a pass of its own anyway, and never more than an optimizer step's rows.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from phi3kit.plan.activations import ATTENTION_KEPT_UP_TO
 from phi3kit.plan.cards import FRAGMENTATION, GB, shared_out
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.shapes import Shape
@@ -52,7 +55,7 @@ class Pass:
 
 def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longest: int,
                 place: Place, memory: float | None = None, cards: int = 1,
-                shared: bool = False) -> Pass:
+                shared: bool = False, lanes: int = 1) -> Pass:
     """The tokens of a pass: those of `finetune.micro_batch_tokens`, else by the device.
 
     Args:
@@ -61,15 +64,17 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
         shape: the model's; None where the plan does not know it.
         longest: tokens of the longest row, as it is padded.
         place: "cpu" for whatever is no CUDA card.
-        memory: bytes free on the card, or on each; None: no card is known.
+        memory: bytes free on the card, or on each; None: no card is known. On a CPU, for more
+            than a pass needs.
         cards: that share the rows of an optimizer step out.
         shared: each card holds its share of the frozen layers, or of all that trains whole.
+        lanes: passes that a CPU computes side by side.
     """
     own = values.finetune
     if own.micro_batch_tokens is not None:
         return Pass(own.micro_batch_tokens, "as set")
     if place == "cpu":
-        return Pass(ON_CPU, "a CPU gains little from more")
+        return _on_cpu(values, method, shape, longest, memory, lanes)
     if memory is None:
         return Pass(max(UNNAMED, longest), f"a row or {UNNAMED}, for no card is named")
     if shape is None:
@@ -79,7 +84,9 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
     most = min(step, PACKED) if own.packing else step
 
     def fits(tokens: int) -> bool:
-        return _need(values, method, shape, tokens, cards if shared else 1) <= memory
+        return _need(values, method, shape, Step(
+            context=tokens, rank=own.rank, checkpointing=own.checkpointing,
+            float32=values.model.dtype == "float32"), cards if shared else 1) <= memory
 
     tokens = 1
     while tokens < most and fits(2 * tokens):
@@ -92,6 +99,19 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
         rows = "all rows of an optimizer step" if cards == 1 else "a card's rows of a step"
         return Pass(tokens, f"{rows}, which {room} hold with room kept")
     return Pass(tokens, f"what {room} hold by plan with room kept")
+
+
+def _on_cpu(values: Settings, method: Method, shape: Shape | None, longest: int,
+            memory: float | None, lanes: int) -> Pass:
+    """Room for the longest row in each lane, if memory has it; beyond attention's, none is used."""
+    own, row = values.finetune, min(longest, ATTENTION_KEPT_UP_TO)
+    if lanes == 1 or lanes * row <= ON_CPU:
+        return Pass(ON_CPU, "a CPU gains little from more")
+    step = Step(context=row, batch=lanes, rank=own.rank, checkpointing=own.checkpointing,
+                place="cpu", float32=values.model.dtype == "float32", lanes=lanes)
+    if shape is None or memory is None or _need(values, method, shape, step) > memory:
+        return Pass(ON_CPU, "a long row for each lane may fill more than half of the memory")
+    return Pass(lanes * row, f"{lanes} of the longest rows side by side")
 
 
 def uncounted(own: FinetuneSettings, method: Method) -> tuple[str, ...]:
@@ -115,15 +135,14 @@ def _left_out(plan: MemoryPlan, own: FinetuneSettings) -> Iterator[str]:
                "GB more")
 
 
-def _need(values: Settings, method: Method, shape: Shape, tokens: int, cards: int) -> int:
+def _need(values: Settings, method: Method, shape: Shape, step: Step, cards: int = 1) -> int:
     """Bytes of a pass on each card, at the high end, with what the plan has no term for."""
     own = values.finetune
-    step = Step(context=tokens, rank=own.rank, checkpointing=own.checkpointing,
-                float32=values.model.dtype == "float32")
     parts = parts_of(shape, method, step, "high")
     more = parts["activations"] * sum(UNCOUNTED[name] for name in uncounted(own, method))
-    if own.packing:  # who sees whom, once in a byte and per layer in a number
-        more += tokens**2 * (
+    if own.packing and step.place == "gpu":
+        # Who sees whom, once in a byte and per layer in a number.
+        more += step.tokens**2 * (
             1 + step.number_bytes * (1 if own.checkpointing else shape.layers))
     need = sum(parts.values()) + int(more * (1 + FRAGMENTATION["high"]))
     if cards == 1:

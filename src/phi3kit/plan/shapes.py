@@ -31,6 +31,7 @@ class Shape:
         fused: query, key and value are one module, and so are gate and up (the Phi-3 family), where
             there is a gate.
         gated: the feed-forward layer has a third matrix, the gate.
+        plain: see `Gated`.
         kept: numbers that the feed-forward layer keeps for its backward, per token and unit of
             `intermediate`: gate, its activation, up and their product; without a gate two, or what
             its activation function makes of them.
@@ -50,6 +51,7 @@ class Shape:
     key_width: int
     fused: bool
     gated: bool = True
+    plain: bool = True
     kept: int = 4
     assumption: str = ""
 
@@ -127,7 +129,8 @@ def _is_file(path: Path) -> bool:
 
 def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, intermediate: int,
            vocab: int, fused: bool, parameters: int, context: int, head_dim: int | None = None,
-           gated: bool = True, kept: int = 4, assumption: str = "") -> Shape:
+           gated: bool = True, plain: bool = True, kept: int = 4,
+           assumption: str = "") -> Shape:
     width = head_dim or hidden // heads
     query, key = heads * width, kv_heads * width
     into = 2 if gated else 1  # gate and up, or up alone
@@ -141,7 +144,8 @@ def _shape(name: str, *, hidden: int, layers: int, heads: int, kv_heads: int, in
     return Shape(name, parameters, hidden, layers, heads, intermediate, vocab,
                  linear=layers * sum(i * o for i, o in modules),
                  linear_widths=tuple(i + o for i, o in modules), context=context,
-                 key_width=key, fused=fused, gated=gated, kept=kept, assumption=assumption)
+                 key_width=key, fused=fused, gated=gated, plain=plain, kept=kept,
+                 assumption=assumption)
 
 
 def _from_config(name: str, path: Path) -> Shape:
@@ -174,7 +178,7 @@ def _from_config(name: str, path: Path) -> Shape:
     intermediate = _number(config, "intermediate_size", path)
     bare = _shape(name, hidden=hidden, layers=layers, heads=heads,
                   kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
-                  intermediate=intermediate, gated=ungated is None,
+                  intermediate=intermediate, gated=ungated is None, plain=gated.plain,
                   kept=4 if ungated is None else kept_by(config),
                   fused=ungated.fused if ungated else gated.fused,
                   head_dim=_number(config, "head_dim", path,
