@@ -10,52 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from facts_to_learn import Configure
 
 from phi3kit.errors import DataError
-from phi3kit.finetune import lean, train, trainer
+from phi3kit.finetune import lean, train
 from phi3kit.models import hardware
 from phi3kit.models.hardware import cpu_has_bfloat16
 from phi3kit.settings import load
-
-# Threads that ask for memory at the same time, and how many arenas there are then.
-COUNT = """
-import ctypes, sys, threading
-from phi3kit.finetune.lean import keep_lean
-if sys.argv[1] == "lean":
-    keep_lean("cpu")
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-libc.fdopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
-met = threading.Barrier(4)
-def work():
-    met.wait()
-    libc.malloc(50_000)
-    met.wait()
-threads = [threading.Thread(target=work) for _ in range(4)]
-[thread.start() for thread in threads]
-[thread.join() for thread in threads]
-file = libc.fdopen(1, b"w")
-libc.malloc_info(0, file)
-libc.fflush(ctypes.c_void_p(file))
-"""
-
-
-def arenas(how: str, **environment: str) -> int:
-    kept = {key: value for key, value in os.environ.items()
-            if key != "GLIBC_TUNABLES" and not key.startswith("MALLOC_")}
-    done = subprocess.run([sys.executable, "-c", COUNT, how], env={**kept, **environment},
-                          capture_output=True, text=True, check=True)
-    return done.stdout.count("<heap nr=")
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no arenas")
-def test_all_threads_take_from_one_arena_unless_the_user_says_otherwise() -> None:
-    assert arenas("as it is") > 1
-    assert arenas("lean") == 1
-    assert arenas("lean", MALLOC_ARENA_MAX="4") > 1
-    assert arenas("lean", GLIBC_TUNABLES="glibc.malloc.arena_max=4") > 1
-
 
 KERNELS = """
 from phi3kit.finetune.lean import keep_lean
@@ -71,7 +31,7 @@ print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 
 def peak(**environment: str) -> int:
     """KiB of a process that multiplies in 600 shapes."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ONEDNN_")}
+    kept = {key: value for key, value in os.environ.items() if key not in lean._KEPT}
     done = subprocess.run([sys.executable, "-c", KERNELS], env={**kept, **environment},
                           capture_output=True, text=True, check=True)
     return int(done.stdout)
@@ -79,8 +39,10 @@ def peak(**environment: str) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64"
                     or not cpu_has_bfloat16(), reason="other kernels, and smaller ones")
-def test_few_kernels_of_shapes_that_were_met_are_kept() -> None:
-    assert peak() < peak(ONEDNN_PRIMITIVE_CACHE_CAPACITY="1024") - 20 * 1024
+@pytest.mark.parametrize("name", lean._KEPT)
+def test_little_is_kept_of_shapes_that_were_met(name: str) -> None:
+    """Of the kernels themselves, and of what describes the products, by 500 shapes."""
+    assert peak() < peak(**{name: "1024"}) - 20 * 1024
 
 
 def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
@@ -92,8 +54,9 @@ def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     with pytest.raises(DataError):
         train.finetune(load({"finetune.dataset": "none.jsonl", "model.device": "cpu"}).values)
     assert asked == ["cpu"]
-    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
-    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")  # not of the tests' own process
+    for name in lean._KEPT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")  # the user's
     monkeypatch.setattr(hardware, "_DRIVERS", ((str(project),),))  # one that is there
     for device in ("cuda", "mps", "auto"):
         lean.keep_lean(device)
@@ -101,58 +64,7 @@ def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     monkeypatch.setattr(hardware, "_DRIVERS", ((str(project), str(project / "none")),))
     lean.keep_lean("auto")
     assert os.environ.pop("ONEDNN_PRIMITIVE_CACHE_CAPACITY") == "128"
-
-
-HOLES = """
-from phi3kit.finetune import lean
-lean.keep_lean("cpu")
-lean._SECONDS = 0
-pages = lean.Pages()
-def resident():
-    return int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
-import ctypes
-libc = ctypes.CDLL(None)
-libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-libc.free.argtypes = [ctypes.c_void_p]
-libc.mallopt(-3, 2**28)  # M_MMAP_THRESHOLD: from the heap, as torch's blocks are after a while
-blocks = [(libc.malloc(2**20), libc.malloc(64)) for _ in range(200)]
-for large, _ in blocks:
-    ctypes.memset(large, 1, 2**20)
-full = resident()
-for large, _ in blocks:  # what is small stays between them
-    libc.free(large)
-kept = resident()
-pages.give_back()
-print(full - kept, kept - resident())
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others decide for themselves")
-def test_what_is_free_between_blocks_that_stay_is_given_back() -> None:
-    done = subprocess.run([sys.executable, "-c", HOLES], capture_output=True, text=True,
-                          check=True)
-    by_itself, given_back = map(int, done.stdout.split())
-    assert by_itself < 60 * 1024 and given_back > 120 * 1024
-
-
-def test_a_training_gives_back_between_steps_that_take_long_on_a_cpu(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given: list[int] = []
-    monkeypatch.setattr(trainer.Pages, "give_back", lambda pages: given.append(1))
-    report = train.finetune(configure(epochs=2))
-    assert len(given) == report.steps > 1
-
-
-def test_pages_are_given_back_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, given = [100.0], []
-    monkeypatch.setattr(lean.time, "monotonic", lambda: now[0])
-    pages = lean.Pages()
-    pages._trim = given.append
-    for later in (0.4, 0.5, 0.2, 0.5, 3.0):
-        now[0] += later
-        pages.give_back()
-    assert len(given) == 2
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
 
 
 def test_what_was_there_is_searched_for_garbage_after_training_again() -> None:

@@ -20,7 +20,6 @@ from phi3kit.finetune import methods, metrics, sharding, shares, trackers
 from phi3kit.finetune.batches import Collator
 from phi3kit.finetune.checkpoints import CHECKPOINTS
 from phi3kit.finetune.lanes import Lanes, Micro, lanes_for, room_of
-from phi3kit.finetune.lean import Pages
 from phi3kit.finetune.loss import answer_loss, has_plain_head
 from phi3kit.finetune.processes import ALONE, Processes
 from phi3kit.finetune.whole_state import WholeState
@@ -80,7 +79,6 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     trainer.run, trainer.on_step, trainer.on_micro, trainer.team = run, on_step, on_micro, team
     trainer.sharded = sharded
     trainer.lanes = Lanes(lanes, room) if lanes > 1 else None
-    trainer.pages = Pages() if loaded.device == "cpu" else None
     trainer.arithmetic = functools.partial(methods.arithmetic, loaded, settings)
     with trainer.arithmetic():
         trainer.plain_head = has_plain_head(loaded.model)
@@ -196,7 +194,6 @@ def _trainer_class() -> Any:
         team: Processes
         sharded: bool
         lanes: Lanes | None
-        pages: Pages | None
         arithmetic: Callable[[], AbstractContextManager[Any]]
         _began: float | None = None
         _spent: dict[str, int]
@@ -227,8 +224,6 @@ def _trainer_class() -> Any:
                 total = self.lanes.backward(
                     [p for p in model.parameters() if p.requires_grad], mine, loss_of)
             total = self.team.add_up(model.parameters(), total)
-            if self.pages is not None:
-                self.pages.give_back()
             self._stop_unless_finite(float(total), "loss")
             return total
 
