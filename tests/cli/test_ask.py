@@ -181,3 +181,16 @@ def test_the_terminal_says_when_nothing_backs_an_answer(capsys):
         assert "Sources" not in shown.out
         assert on_stdout in shown.out and bool(on_stdout) == bool(shown.out.strip())
         assert said in shown.err and bool(said) == bool(shown.err)
+
+
+def test_the_terminal_tells_what_was_withheld(capsys):
+    from phi3kit.records import Answer, Passage
+    from phi3kit.report import terminal_answer
+
+    passage = Passage("a", "Text.", "a.md", 0, 5, score=0.5)
+    terminal_answer.print_sources(Answer("?", "I do not know.", True, (), (), (passage,), 1, 1, 0.1,
+                                         withheld="It is\x1b[2J Teflon."))
+    shown = capsys.readouterr()
+    assert not shown.out.strip()
+    assert shown.err == ("withheld (ask.unsupported), for none of the 1 passages shown holds it: "
+                         "It is[2J Teflon.\n")

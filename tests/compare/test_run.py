@@ -157,6 +157,7 @@ def test_weights_that_change_between_arms_are_noticed(settings: Settings) -> Non
     ("ask", {"max_new_tokens": 5}), ("ask", {"passages": 1}), ("ask", {"instruction": "Say."}),
     ("ask", {"min_similarity": 0.1}), ("ask", {"retrieval": "dense"}),
     ("ask", {"filters": ("type=md",)}), ("model", {"dtype": "auto"}),
+    ("ask", {"unsupported": "abstain"}),
 ])
 def test_another_way_of_asking_is_another_run(settings: Settings, section: str,
                                               values: dict[str, object]) -> None:

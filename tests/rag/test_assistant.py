@@ -109,6 +109,28 @@ def test_an_abstention_of_the_model_is_seen_and_cites_nothing():
     assert (answer.abstained, answer.citations) == (True, ())
 
 
+@pytest.mark.parametrize(("written", "kept"), [
+    ("It is Viton [1].", True), ("It is Viton.", True), ("I do not know.", True),
+    ('{"seal": "Teflon"}', True), ("It is Teflon.", False), ("It is Teflon [9].", False)])
+def test_what_no_passage_holds_is_withheld_where_that_is_wanted(written: str, kept: bool) -> None:
+    as_it_is, held = (Assistant(Model(written), Found(q=(SEAL, GATE)),
+                                AskSettings(unsupported=way)) for way in ("show", "abstain"))
+    (shown,), (answer,) = answer_all(as_it_is, "q"), answer_all(held, "q")
+    pieces = list(held.stream("q"))
+    assert pieces == [answer.text] and held.last.text == answer.text
+    assert shown.withheld == "" and (answer == shown) is kept
+    if not kept:
+        assert (answer.text, answer.abstained, answer.citations) == (ABSTENTION, True, ())
+        assert answer.withheld == held.last.withheld == shown.text == "It is Teflon."
+        assert answer.tokens_out == shown.tokens_out and not answer.unsupported
+
+
+def test_closed_book_nothing_is_withheld() -> None:
+    assistant = Assistant(Model("Teflon."), None, AskSettings(unsupported="abstain"))
+    assert answer_all(assistant, "q")[0].text == "Teflon."
+    assert "".join(assistant.stream("q")) == "Teflon."
+
+
 def test_order_and_callback_when_some_are_not_asked():
     seen: dict[int, str] = {}
 

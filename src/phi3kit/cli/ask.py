@@ -9,7 +9,7 @@ import typer
 
 from phi3kit import progress, settings
 from phi3kit.cli import dry_run
-from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval, as_text
+from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval, Unsupported, as_text
 from phi3kit.errors import DataError
 from phi3kit.records import as_json
 
@@ -38,6 +38,8 @@ def ask(
     min_similarity: Annotated[float | None, typer.Option(
         help="Cosine similarity of the nearest passage below which the answer is that it does "
              "not know.")] = None,
+    unsupported: Annotated[Unsupported | None, typer.Option(
+        help="An answer that no passage holds: show it and say so, or abstain.")] = None,
     collection: Annotated[str | None, typer.Option(
         help="Collection to retrieve from.")] = None,
     store: Annotated[str | None, typer.Option(help=STORE)] = None,
@@ -54,7 +56,8 @@ def ask(
         "ask.adapter": adapter, "ask.passages": passages, "ask.max_new_tokens": max_new_tokens,
         "ask.retrieval": retrieval.value if retrieval else None,
         "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
-        "ask.min_similarity": min_similarity, "model.endpoint": generator, "model.name": model,
+        "ask.min_similarity": min_similarity,
+        "ask.unsupported": unsupported.value if unsupported else None, "model.endpoint": generator, "model.name": model,
         "model.device": device, "model.quantization": quantization,
         "ingest.collection": collection, "ingest.store": store})
     if dry:

@@ -21,3 +21,10 @@ class Retrieval(StrEnum):
     DENSE = "dense"
     LEXICAL = "lexical"
     HYBRID = "hybrid"
+
+
+class Unsupported(StrEnum):
+    """What becomes of an answer that no passage holds."""
+
+    SHOW = "show"
+    ABSTAIN = "abstain"

@@ -136,6 +136,8 @@ def conditions(bench: Bench, settings: Settings) -> dict[str, Any]:
         "max_new_tokens": bench.ask.max_new_tokens,
         "passages": bench.ask.passages,
         "min_similarity": bench.ask.min_similarity,
+        # Not in what runs of before it was a setting have noted.
+        **({} if bench.ask.unsupported == "show" else {"unsupported": bench.ask.unsupported}),
         "index": search.fingerprint if search else None,
     }
 

@@ -117,6 +117,9 @@ def inputs(task: Task) -> dict[str, Any]:
         "prompt": prompt_fingerprint(settings.ask),
         "passages": settings.ask.passages,
         "min_similarity": settings.ask.min_similarity,
+        # Runs of before it was a setting stay what they are.
+        **({} if settings.ask.unsupported == "show" else {
+            "unsupported": settings.ask.unsupported}),
         "retrieval": settings.ask.retrieval,
         "filters": sorted(settings.ask.filters),
         "rerank": _reranker(settings),

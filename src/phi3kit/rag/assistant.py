@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi3kit.errors import DataError, ModelError
+from phi3kit.parsing import whole_json
 from phi3kit.rag.citations import CheckedText, Checker, check
 from phi3kit.rag.claims import unsupported
 from phi3kit.rag.prompt import ABSTENTION, build, is_abstention
@@ -86,7 +87,7 @@ class Assistant:
 
         def on_batch(positions: list[int], generations: list[Generation]) -> None:
             indices = [asked[position] for position in positions]
-            keep(indices, [_answer(prompts[i], generation, share)
+            keep(indices, [self._held(_answer(prompts[i], generation, share))
                            for i, generation in zip(indices, generations, strict=True)])
 
         if asked:
@@ -99,8 +100,8 @@ class Assistant:
     def stream(self, question: str, history: Sequence[Message] = ()) -> Iterator[str]:
         """Answer one question piece by piece; afterwards `last` is the whole answer.
 
-        The pieces hold checked citations only, and joined they are `last.text`. Closing the
-        iterator stops the model.
+        The pieces hold checked citations only, and joined they are `last.text`. Where it may be
+        withheld (`ask.unsupported`), it comes whole. Closing the iterator stops the model.
 
         Args:
             history: earlier turns, user and assistant in turn. Passages are searched for with
@@ -120,18 +121,32 @@ class Assistant:
             yield self.last.text
             return
         checker = Checker(prompt.passages or None, question=question)
+        waits = self._ask.unsupported == "abstain" and bool(prompt.passages)
         written = ""
         pieces = self._generator.stream(
             prompt.messages, max_new_tokens=self._ask.max_new_tokens)
         for piece in pieces:
             written += piece
-            if shown := checker.feed(piece):
+            if (shown := checker.feed(piece)) and not waits:
                 yield shown
-        if shown := checker.close():
+        if (shown := checker.close()) and not waits:
             yield shown
-        self.last = _checked(
+        self.last = self._held(_checked(
             prompt, checker.result(), tokens_out=self._count(written),
-            seconds=time.perf_counter() - started)
+            seconds=time.perf_counter() - started))
+        if waits:
+            yield self.last.text
+
+    def _held(self, answer: Answer) -> Answer:
+        """The answer, or an abstention where no passage holds it and that is what is wanted.
+
+        What is whole JSON stands, for in it nothing is cited.
+        """
+        if (self._ask.unsupported == "show" or not answer.passages or answer.citations
+                or answer.abstained or answer.error or whole_json(answer.text) is not None):
+            return answer
+        return replace(answer, text=ABSTENTION, abstained=True, withheld=answer.text,
+                       unsupported=())
 
     def _count(self, written: str) -> int:
         """Tokens of a text: what it adds to a prompt, for a stream brings no count."""

@@ -51,6 +51,8 @@ class Answer:
         error: why there is no answer; "" when there is one.
         unsupported: claims that stand in none of the cited passages; where nothing is cited,
             in none of those shown. Empty in closed book, where nothing backs an answer.
+        withheld: what the model wrote, where no passage holds it and `ask.unsupported` has the
+            answer abstain for that.
     """
 
     question: str
@@ -64,3 +66,4 @@ class Answer:
     seconds: float
     error: str = ""
     unsupported: tuple[Unsupported, ...] = ()
+    withheld: str = ""

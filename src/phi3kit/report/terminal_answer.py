@@ -43,6 +43,9 @@ def print_sources(answer: Answer, *, closed_book: bool = False) -> None:
     if answer.removed_citations:
         numbers = ", ".join(f"[{number}]" for number in answer.removed_citations)
         note(f"removed, for they point at no passage: {numbers}")
+    if answer.withheld:
+        note(f"withheld (ask.unsupported), for none of the {len(answer.passages)} passages shown "
+             f"holds it: {_one_line(answer.withheld)}")
     if closed_book:
         note("closed book: no document backs this answer")
     elif not answer.citations and not answer.abstained:

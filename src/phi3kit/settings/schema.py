@@ -114,6 +114,11 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         "When no passage has this cosine similarity to the question, the answer is that it does "
         "not know (dense retrieval also leaves out each passage below it). Higher: fewer wrong "
         "answers, more refusals."))] = 0.3
+    unsupported: Annotated[Literal["show", "abstain"], Meta(description=(
+        "What becomes of an answer that cites no passage and that none of those shown holds. show: "
+        "it stands, and below it that no passage holds it; abstain: the answer is that it does not "
+        "know. Most invented answers end so, with a few right ones and all house phrases that a "
+        "tuned model learned: for answers that have to come from documents."))] = "show"
     max_new_tokens: Annotated[int, Meta(ge=1, le=8192, description=(
         "Longest answer, in tokens. A longer one is cut off; a small number saves time when a "
         "model rambles."))] = 64
