@@ -45,6 +45,11 @@ def whole_json(text: str) -> Any:
     return value if isinstance(value, dict | list) and value else None
 
 
+def is_json(text: str) -> bool:
+    """Whether a text is a JSON object or list, an empty one too, code fences aside."""
+    return whole_json(text) is not None or unfenced(text) in ("{}", "[]")
+
+
 def unfenced(text: str) -> str:
     """A text, stripped, without the code fence that it stands in as a whole."""
     fenced = _FENCE.match(text.strip())

@@ -62,7 +62,8 @@ def test_json_is_all_that_stdout_holds(ingested, run_cli):
     answer = json.loads(done.stdout)
     assert list(answer) == [
         "question", "text", "abstained", "citations", "removed_citations", "passages",
-        "tokens_in", "tokens_out", "seconds", "error", "unsupported"]
+        "tokens_in", "tokens_out", "seconds", "error", "unsupported",
+        "withheld"]
     assert "Viton" in answer["text"] and not answer["abstained"]
     assert [p["source"] for p in answer["passages"]] == ["docs/seals.md"]
     assert {c["number"] for c in answer["citations"]} == {1}

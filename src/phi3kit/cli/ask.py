@@ -57,7 +57,8 @@ def ask(
         "ask.retrieval": retrieval.value if retrieval else None,
         "ask.filters": tuple(filter_) if filter_ else None, "ask.rerank": rerank,
         "ask.min_similarity": min_similarity,
-        "ask.unsupported": unsupported.value if unsupported else None, "model.endpoint": generator, "model.name": model,
+        "ask.unsupported": unsupported.value if unsupported else None,
+        "model.endpoint": generator, "model.name": model,
         "model.device": device, "model.quantization": quantization,
         "ingest.collection": collection, "ingest.store": store})
     if dry:

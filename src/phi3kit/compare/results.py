@@ -73,7 +73,7 @@ def row_of(arm: str, question: Question, answer: Answer, seed: int = 0) -> Row:
         tokens_in=answer.tokens_in, tokens_out=answer.tokens_out, seconds=answer.seconds,
         metrics={}, error=answer.error,
         unsupported=tuple(claim.text for claim in answer.unsupported if claim.kind == "number"),
-        seed=seed)
+        seed=seed, withheld=answer.withheld)
 
 
 def _of_question(question: Question) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phi3kit.errors import DataError, ModelError
-from phi3kit.parsing import whole_json
+from phi3kit.parsing import is_json
+from phi3kit.progress import note
 from phi3kit.rag.citations import CheckedText, Checker, check
 from phi3kit.rag.claims import unsupported
+from phi3kit.rag.evidence import is_told
 from phi3kit.rag.prompt import ABSTENTION, build, is_abstention
 from phi3kit.records import Answer, Message, Passage
 
@@ -101,7 +103,8 @@ class Assistant:
         """Answer one question piece by piece; afterwards `last` is the whole answer.
 
         The pieces hold checked citations only, and joined they are `last.text`. Where it may be
-        withheld (`ask.unsupported`), it comes whole. Closing the iterator stops the model.
+        withheld (`ask.unsupported`), nothing comes before it cites one. Closing the iterator stops
+        the model.
 
         Args:
             history: earlier turns, user and assistant in turn. Passages are searched for with
@@ -122,15 +125,22 @@ class Assistant:
             return
         checker = Checker(prompt.passages or None, question=question)
         waits = self._ask.unsupported == "abstain" and bool(prompt.passages)
-        written = ""
+        if waits:
+            note("it is shown as soon as it cites a passage (ask.unsupported) …")
+        written = held = ""
         pieces = self._generator.stream(
             prompt.messages, max_new_tokens=self._ask.max_new_tokens)
         for piece in pieces:
             written += piece
-            if (shown := checker.feed(piece)) and not waits:
-                yield shown
-        if (shown := checker.close()) and not waits:
-            yield shown
+            held += checker.feed(piece)
+            waits = waits and not checker.cites
+            if held and not waits:
+                yield held
+                held = ""
+        held += checker.close()
+        waits = waits and not checker.cites
+        if held and not waits:
+            yield held
         self.last = self._held(_checked(
             prompt, checker.result(), tokens_out=self._count(written),
             seconds=time.perf_counter() - started))
@@ -143,7 +153,9 @@ class Assistant:
         What is whole JSON stands, for in it nothing is cited.
         """
         if (self._ask.unsupported == "show" or not answer.passages or answer.citations
-                or answer.abstained or answer.error or whole_json(answer.text) is not None):
+                or answer.abstained or answer.error or not answer.text or is_json(answer.text)
+                or (not answer.unsupported
+                    and is_told(answer.text, answer.passages, answer.question))):
             return answer
         return replace(answer, text=ABSTENTION, abstained=True, withheld=answer.text,
                        unsupported=())

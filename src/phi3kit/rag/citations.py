@@ -123,6 +123,11 @@ class Checker:
         rest += self._end_sentence()
         return self._emit(rest.rstrip())
 
+    @property
+    def cites(self) -> bool:
+        """Whether a passage is cited by now."""
+        return bool(self._by)
+
     def result(self) -> CheckedText:
         """What has been shown so far, as a whole."""
         citations = tuple(Citation(n, self._passages[n - 1], by) for n, by in self._by.items())

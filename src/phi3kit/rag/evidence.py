@@ -52,6 +52,20 @@ def best_passage(sentence: str, passages: Sequence[Passage], question: str) -> i
     return None if best is None else -best[2]
 
 
+def is_told(text: str, passages: Sequence[Passage], question: str) -> bool:
+    """Whether one passage has `SHARE` of the telling words of a whole answer, numbers aside.
+
+    So it is where there are none to look for: yes, no, both, a number alone. Numbers are written
+    in many ways; `claims.unsupported` knows them.
+    """
+    words = _content(text)
+    telling = {word for word in words - _content(question) or words
+               if not any(c.isdigit() for c in word)}
+    return not telling or any(
+        len(telling & _content(f"{passage.heading}\n{passage.text}")) >= SHARE * len(telling)
+        for passage in passages)
+
+
 @lru_cache(maxsize=256)
 def _content(text: str) -> frozenset[str]:
     """The words of `text` that carry meaning, folded; a plural counts as its singular."""

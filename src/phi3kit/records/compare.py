@@ -41,6 +41,7 @@ class Row:
         unsupported: numbers of the answer that stand in none of the passages behind it.
         documents: how many documents the question names as holding its answer.
         seed: which of the arm's adapters answered, from 0; they differ in their training's seed.
+        withheld: what the model wrote, where `ask.unsupported` made an abstention of it.
     """
 
     arm: str
@@ -63,6 +64,7 @@ class Row:
     unsupported: tuple[str, ...] = ()
     documents: int = 1
     seed: int = 0
+    withheld: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,8 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     unsupported: Annotated[Literal["show", "abstain"], Meta(description=(
         "What becomes of an answer that cites no passage and that none of those shown holds. show: "
         "it stands, and below it that no passage holds it; abstain: the answer is that it does not "
-        "know. Most invented answers end so, with a few right ones and all house phrases that a "
-        "tuned model learned: for answers that have to come from documents."))] = "show"
+        "know, in every arm of compare that reads. Withholds most invented answers, a few right "
+        "ones in other words, and what a tuned model says from what it learned."))] = "show"
     max_new_tokens: Annotated[int, Meta(ge=1, le=8192, description=(
         "Longest answer, in tokens. A longer one is cut off; a small number saves time when a "
         "model rambles."))] = 64
