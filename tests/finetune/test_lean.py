@@ -17,6 +17,45 @@ from phi3kit.models import hardware
 from phi3kit.models.hardware import cpu_has_bfloat16
 from phi3kit.settings import load
 
+# Threads that ask for memory at the same time, and how many arenas there are then.
+COUNT = """
+import ctypes, sys, threading
+from phi3kit.finetune.lean import keep_lean
+if sys.argv[1] == "lean":
+    keep_lean("cpu")
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.fdopen.restype, libc.malloc_info.argtypes = ctypes.c_void_p, [ctypes.c_int, ctypes.c_void_p]
+met = threading.Barrier(4)
+def work():
+    met.wait()
+    libc.malloc(50_000)
+    met.wait()
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+file = libc.fdopen(1, b"w")
+libc.malloc_info(0, file)
+libc.fflush(ctypes.c_void_p(file))
+"""
+
+
+def arenas(how: str, **environment: str) -> int:
+    kept = {key: value for key, value in os.environ.items()
+            if key != "GLIBC_TUNABLES" and not key.startswith("MALLOC_")}
+    done = subprocess.run([sys.executable, "-c", COUNT, how], env={**kept, **environment},
+                          capture_output=True, text=True, check=True)
+    return done.stdout.count("<heap nr=")
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no arenas")
+def test_all_threads_take_from_one_arena_unless_the_user_says_otherwise() -> None:
+    assert arenas("as it is") > 1
+    assert arenas("lean") == 1
+    assert arenas("lean", MALLOC_ARENA_MAX="4") > 1
+    assert arenas("lean", GLIBC_TUNABLES="glibc.malloc.arena_max=4") > 1
+
+
 KERNELS = """
 from phi3kit.finetune.lean import keep_lean
 keep_lean("cpu")
@@ -57,6 +96,7 @@ def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     for name in lean._KEPT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")  # the user's
+    monkeypatch.setenv("MALLOC_ARENA_MAX", "4")  # not of the tests' own process
     monkeypatch.setattr(hardware, "_DRIVERS", ((str(project),),))  # one that is there
     for device in ("cuda", "mps", "auto"):
         lean.keep_lean(device)

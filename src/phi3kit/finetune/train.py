@@ -38,7 +38,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     """Train an adapter or a whole model; an interrupted run goes on, a finished one is reused.
 
     Started in several processes (torchrun), all of them call it and all get the report. On a CPU
-    the whole process keeps fewer kernels from then on (see `keep_lean`).
+    the whole process takes its memory from one arena from then on (see `keep_lean`).
 
     Args:
         settings: `finetune.dataset` has to be set.
