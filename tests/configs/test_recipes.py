@@ -49,7 +49,7 @@ def test_recipe_parses_and_fits(recipe: str, project: Path) -> None:
     assert tuning.micro_batch_tokens == int(flags["--context"]) * int(flags["--batch"])
     if "phi" in values.model.name:  # so `phi3kit plan` beside the recipe says the same
         step = int(flags["--context"]), int(flags["--batch"])
-        assert fullest_pass(tuning, tuning.micro_batch_tokens) == step
+        assert fullest_pass(tuning, tuning.micro_batch_tokens, "gpu") == step
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -12,6 +12,7 @@ from phi3kit.finetune import elementwise
 from phi3kit.finetune.elementwise import fewer_passes
 from phi3kit.finetune.loss import answer_loss
 from phi3kit.models.adapters import add_lora
+from phi3kit.models.dropout import switch_off
 from phi3kit.models.loading import load_base
 from phi3kit.plan.gated import GATED
 from phi3kit.settings import ModelSettings
@@ -50,6 +51,7 @@ def test_a_model_computes_the_same_and_the_plan_knows_which_keep_less(kind: str)
 
     model = made(kind)
     model.train()
+    switch_off(model)  # as `add_adapter` does
     ids = torch.arange(3, 23)[None]
     torch.manual_seed(1)
     before = model(ids).logits
@@ -58,8 +60,9 @@ def test_a_model_computes_the_same_and_the_plan_knows_which_keep_less(kind: str)
         torch.manual_seed(1)
         assert torch.allclose(model(ids).logits, before, atol=1e-5)
     assert not changed(model)
-    units = sum(count for name, count in found.items() if name.endswith("MLP"))
-    assert bool(units) == GATED[kind].plain or "Norm" not in str(found)
+    units, norms = (sum(count for name, count in found.items() if name.endswith(end))
+                    for end in ("MLP", "RMSNorm"))
+    assert (units > 0 and norms >= 2) == GATED[kind].plain or kind == "stablelm"
 
 
 @pytest.mark.parametrize("kind", ["gemma", "gemma2"])
@@ -81,6 +84,32 @@ def test_a_norm_that_trains_or_takes_more_is_left_alone() -> None:
         norm.weight.requires_grad_(False)
     with fewer_passes(torch.nn.ModuleList([trains, more, plain])):
         assert ["forward" in vars(norm) for norm in (trains, more, plain)] == [False, False, True]
+
+
+def test_what_only_looks_alike_is_left_alone() -> None:
+    import torch
+    from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm
+
+    class ClampedMLP(LlamaMLP):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            return self.down_proj(self.act_fn(self.gate_proj(x)).clamp(max=10.0) * self.up_proj(x))
+
+    class CastsLastRMSNorm(LlamaRMSNorm):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            wide = x.float()
+            rate = torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+            return (self.weight * (wide * rate)).to(x.dtype)
+
+    class FailsRMSNorm(LlamaRMSNorm):  # type: ignore[misc]
+        def forward(self, x: Any) -> Any:
+            raise ValueError("not so")
+
+    config = made("llama").config
+    modules = [ClampedMLP(config), CastsLastRMSNorm(8), FailsRMSNorm(8), LlamaMLP(config)]
+    for weight in (p for module in modules for p in module.parameters()):
+        weight.requires_grad_(False)
+    with fewer_passes(torch.nn.ModuleList(modules)):
+        assert ["forward" in vars(module) for module in modules] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

@@ -150,15 +150,31 @@ def test_what_torch_holds_and_does_not_use_is_free(monkeypatch: pytest.MonkeyPat
 
 
 def test_of_main_memory_half_may_be_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "_GROUPS", ())
     monkeypatch.setattr(runs, "machine", lambda: {"memory_bytes": 16 * GB})
     assert hardware.free_memory("cpu") == 8 * GB
     monkeypatch.setattr(runs, "machine", lambda: {"memory_bytes": None})
     assert hardware.free_memory("cpu") is None
 
 
+def test_a_container_and_ulimit_bound_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    monkeypatch.setattr(runs, "machine", lambda: {"memory_bytes": 16 * GB})
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY, 0))
+    none, some = tmp_path / "none", tmp_path / "some"
+    none.write_text("max\n")
+    some.write_text(f"{6 * GB}\n")
+    for groups, bound in (((none, tmp_path / "absent"), 16 * GB), ((none, some), 6 * GB)):
+        monkeypatch.setattr(hardware, "_GROUPS", groups)
+        assert hardware.free_memory("cpu") == bound // 2
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (5 * GB, 0))
+    assert hardware.free_memory("cpu") == 5 * GB // 2
+
+
 @pytest.mark.parametrize(("longest", "gigabytes", "lanes", "tokens"), [
     (512, 8, 2, 1024), (600, 8, 2, 2 * 608), (3000, 8, 2, 2048), (600, 8, 1, 1024),
-    (600, 2, 2, 1024), (600, 8, 4, 4 * 608), (100, 8, 4, 1024)])
+    (600, 1, 2, 1024), (600, 8, 4, 4 * 608), (100, 8, 4, 1024)])
 def test_on_a_cpu_a_lane_has_room_for_the_longest_row(
     longest: int, gigabytes: int, lanes: int, tokens: int, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -33,8 +33,8 @@ def finetune(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per optimizer step.")] = None,
     micro_batch_tokens: Annotated[int | None, typer.Option(
-        help="Tokens that one forward pass may hold. Default: 1,024 on a CPU, on a CUDA card what "
-             "its free memory holds.")] = None,
+        help="Tokens that one forward pass may hold. Default: on a CPU 1,024 or a long row for "
+             "each core, on a CUDA card what its free memory holds.")] = None,
     packing: Annotated[bool | None, typer.Option(
         "--packing/--no-packing", help="Examples end to end instead of padded.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Longest example.")] = None,

@@ -68,7 +68,7 @@ def plan_training(values: Settings, *, methods: Sequence[Method] = METHODS,
     in_float32 = _in_float32(values.model.dtype, methods, place)
     plans = []
     for name, at_once in held.items():
-        context, rows = fullest_pass(own, at_once.tokens)
+        context, rows = fullest_pass(own, at_once.tokens, place)
         made = plan_memory(
             shape, name, context=context, batch=batch or rows, rank=own.rank,
             checkpointing=own.checkpointing, place=place, gpu_memory_gb=memory, gpus=gpus,
@@ -118,17 +118,18 @@ def _in_float32(dtype: str, methods: Sequence[Method], place: Place) -> set[Meth
 def _lanes(own: FinetuneSettings, method: Method, tokens: int) -> int:
     """How many compute the fullest pass on the CPU here; a row too long for one is alone."""
     lanes = lanes_here(full=method == "full", dropout=own.dropout)
-    return lanes if own.max_tokens <= tokens // lanes else 1
+    return min(lanes, own.batch_size) if own.max_tokens <= tokens // lanes else 1
 
 
-def fullest_pass(own: FinetuneSettings, tokens: int) -> tuple[int, int]:
+def fullest_pass(own: FinetuneSettings, tokens: int, place: Place) -> tuple[int, int]:
     """(tokens per row, rows) of the fullest forward pass that `finetune` may make.
 
     Args:
         own: the settings of the training.
         tokens: that a pass may hold.
+        place: on a CPU rows that lie end to end are computed each by itself.
     """
-    if own.packing:  # its examples end to end in one row
+    if own.packing and place == "gpu":  # its examples end to end in one row
         longest = min(tokens, own.batch_size * own.max_tokens)
         return max(own.max_tokens, longest), 1
     fitting = tokens // padded_width(own.max_tokens)
@@ -144,7 +145,7 @@ def _at_once(values: Settings, method: Method, shape: Shape, *, place: Place,
     if place == "cpu":
         full = method == "full"
         lanes = lanes_here(full=full, dropout=own.dropout)
-        memory = free_memory("cpu") if memory is None else memory
+        memory = free_memory("cpu") if memory is None else memory / 2  # as `finetune` does
         values = structs.replace(values, model=structs.replace(
             values.model, dtype=computes_in(values.model.dtype, place, full=full)))
     alone = choose_pass(values, method, shape, longest=longest, place=place, memory=memory,

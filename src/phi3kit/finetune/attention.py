@@ -24,8 +24,8 @@ _NAME = "phi3kit_short_rows"
 # square of the length, a byte each per head.
 LONGEST = 1024
 _BLOCK = 128  # queries
-# Rows are filled up to a multiple of it: oneDNN makes kernels for each length that it meets, and
-# keeps their code for good, a fifth of a megabyte each.
+# Rows are filled up to a multiple of it: products are set up anew for each shape that was not met
+# among the last ones.
 _STEP = 16
 
 

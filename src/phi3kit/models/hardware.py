@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import shutil
 import sys
@@ -14,6 +15,9 @@ from phi3kit.errors import ModelError
 # card of any maker is one device and NVIDIA's library tells that it is one for CUDA.
 _DRIVERS: Sequence[Sequence[str]] = (
     ("/dev/nvidiactl",), ("/dev/kfd",), ("/dev/dxg", "/usr/lib/wsl/lib/libcuda.so.1"))
+# A container's limit, of either version of control groups.
+_GROUPS: Sequence[Path] = (Path("/sys/fs/cgroup/memory.max"),
+                           Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 def pick_device(wanted: str) -> str:
@@ -77,16 +81,30 @@ def free_memory(device: str) -> int | None:
     way when it goes on.
     """
     if device == "cpu":
-        from phi3kit.runs import machine
-
-        have = machine()["memory_bytes"]
-        return None if have is None else int(have) // 2
+        have = _main_memory()
+        return None if have is None else have // 2
     if device != "cuda":
         return None
     import torch
 
     free, _ = torch.cuda.mem_get_info()
     return int(free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())
+
+
+def _main_memory() -> int | None:
+    """Bytes of main memory that this process may have, by the machine, its container and ulimit."""
+    from phi3kit.runs import machine
+
+    found = [machine()["memory_bytes"]]
+    for group in _GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # "max" is none
+            found.append(int(group.read_text(encoding="ascii")))
+    with contextlib.suppress(ImportError):
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        found.append(None if limit == resource.RLIM_INFINITY else limit)
+    return min((int(one) for one in found if one), default=None)
 
 
 def release(device: str) -> None:

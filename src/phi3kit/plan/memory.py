@@ -123,7 +123,7 @@ def parts_of(shape: Shape, method: Method, step: Step, end: End = "expected") ->
         "activations": activations(shape, method, step),
     }
     if step.place == "cpu":
-        parts["overhead"] = process.overhead(parts, method, end, float32=step.float32)
+        parts["overhead"] = process.overhead(parts, method, step, end)
     else:
         held = sum(parts.values()) + CONTEXT_BYTES[end]
         parts["overhead"] = CONTEXT_BYTES[end] + int(FRAGMENTATION[end] * held)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from phi3kit.plan.activations import ATTENTION_KEPT_UP_TO
+from phi3kit.plan.activations import ATTENTION_KEPT_UP_TO, activations
 from phi3kit.plan.cards import FRAGMENTATION, GB, shared_out
 from phi3kit.plan.memory import parts_of
 from phi3kit.plan.shapes import Shape
@@ -107,11 +107,14 @@ def _on_cpu(values: Settings, method: Method, shape: Shape | None, longest: int,
     own, row = values.finetune, min(longest, ATTENTION_KEPT_UP_TO)
     if lanes == 1 or lanes * row <= ON_CPU:
         return Pass(ON_CPU, "a CPU gains little from more")
-    step = Step(context=row, batch=lanes, rank=own.rank, checkpointing=own.checkpointing,
-                place="cpu", float32=values.model.dtype == "float32", lanes=lanes)
-    if shape is None or memory is None or _need(values, method, shape, step) > memory:
+    if shape is None or memory is None:
+        return Pass(ON_CPU, "what a long row for each lane would take is not known")
+    beside = min(lanes, own.batch_size)
+    step = Step(context=row, batch=beside, rank=own.rank, checkpointing=own.checkpointing,
+                place="cpu", float32=values.model.dtype == "float32", lanes=beside)
+    if _need(values, method, shape, step) > memory:
         return Pass(ON_CPU, "a long row for each lane may fill more than half of the memory")
-    return Pass(lanes * row, f"{lanes} of the longest rows side by side")
+    return Pass(lanes * row, f"room for the longest row in each of {lanes} lanes")
 
 
 def uncounted(own: FinetuneSettings, method: Method) -> tuple[str, ...]:
@@ -139,7 +142,9 @@ def _need(values: Settings, method: Method, shape: Shape, step: Step, cards: int
     """Bytes of a pass on each card, at the high end, with what the plan has no term for."""
     own = values.finetune
     parts = parts_of(shape, method, step, "high")
-    more = parts["activations"] * sum(UNCOUNTED[name] for name in uncounted(own, method))
+    # Shares of what is kept on a card: what a CPU keeps less of, these keep as well.
+    more = activations(shape, method, replace(step, place="gpu")) * sum(
+        UNCOUNTED[name] for name in uncounted(own, method))
     if own.packing and step.place == "gpu":
         # Who sees whom, once in a byte and per layer in a number.
         more += step.tokens**2 * (

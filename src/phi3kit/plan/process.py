@@ -2,15 +2,12 @@
 
 The libraries, the kernels that they made, and what the C library's allocator keeps of freed
 blocks. `finetune` keeps it small (finetune/lean.py), but rows of another width need blocks of
-another size, so that it goes up and down by 0.15 GB with the order in which rows are drawn, in
-float32 by 0.3. Where everything trains, gradients stay while the activations around them go, and
-leave holes.
+another size, so that it goes up and down by a tenth of a gigabyte with the order in which rows are
+drawn. Least is kept where every lane computes rows like the others'. More where a row too long for
+a lane is computed alone, for what the lanes had lies in other pieces; and where activations are
+recomputed, or everything trains, for then blocks stay while those around them come and go.
 
-Over many steps it grows, for oneDNN keeps the code of every kernel that it makes for a new shape:
-by 0.4 to 0.5 GB in 12 steps on rows of 40 to 700 tokens, by nothing in 21 steps on rows of like
-length. Neither is known before the data are, so that the high end alone has room for it.
-
-All were fitted by hand to rows of two steps, of a machine with two cores, as those that
+All were fitted by hand to rows of 2 to 21 steps, of a machine with two cores, as those that
 docs/measured/calibration.json and, in float32, calibration-float32.json keep. So the errors there
 tell how well these numbers fit them all, not how well they foretell another machine's.
 """
@@ -20,29 +17,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from phi3kit.plan.step import End, Method
+from phi3kit.plan.step import End, Method, Step
 
 LIBRARIES_BYTES: Mapping[End, int] = MappingProxyType(
-    {"low": 650 * 10**6, "expected": 800 * 10**6, "high": 1500 * 10**6})
-# What the allocator keeps, as a share of the activations.
-KEPT_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.05, "expected": 0.19, "high": 0.4})
-# The same where everything trains; and in float32, whose blocks are twice as large.
+    {"low": 650 * 10**6, "expected": 780 * 10**6, "high": 1000 * 10**6})
+# What the allocator keeps, as a share of the activations: of lanes side by side,
+BESIDE_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.03, "expected": 0.12, "high": 0.3})
+# of a pass by itself,
+ALONE_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.2, "expected": 0.45, "high": 0.7})
+# where they are recomputed,
+AGAIN_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.3, "expected": 0.9, "high": 1.5})
+# and where everything trains.
 HOLES_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.3, "expected": 0.55, "high": 0.8})
+# In float32, whose blocks are twice as large.
 FLOAT32_BYTES: Mapping[End, int] = MappingProxyType(
     {"low": 900 * 10**6, "expected": 1200 * 10**6, "high": 1600 * 10**6})
 
 
-def overhead(parts: Mapping[str, int], method: Method, end: End, *, float32: bool) -> int:
+def overhead(parts: Mapping[str, int], method: Method, step: Step, end: End) -> int:
     """Bytes of the process that are no tensor's.
 
     Args:
         parts: of the step; its activations count.
         method: how it trains.
+        step: what it computes at once.
         end: of the range.
-        float32: the arithmetic.
     """
-    if method == "full":
-        return LIBRARIES_BYTES[end] + int(HOLES_SHARE[end] * parts["activations"])
-    if float32:
+    if step.float32 and method != "full":
         return FLOAT32_BYTES[end]
-    return LIBRARIES_BYTES[end] + int(KEPT_SHARE[end] * parts["activations"])
+    share = (HOLES_SHARE if method == "full" else AGAIN_SHARE if step.checkpointing else
+             ALONE_SHARE if step.lanes == 1 else BESIDE_SHARE)
+    return LIBRARIES_BYTES[end] + int(share[end] * parts["activations"])

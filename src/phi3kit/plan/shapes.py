@@ -178,7 +178,8 @@ def _from_config(name: str, path: Path) -> Shape:
     intermediate = _number(config, "intermediate_size", path)
     bare = _shape(name, hidden=hidden, layers=layers, heads=heads,
                   kv_heads=_number(config, "num_key_value_heads", path, heads), vocab=vocab,
-                  intermediate=intermediate, gated=ungated is None, plain=gated.plain,
+                  intermediate=intermediate, gated=ungated is None,
+                  plain=gated.plain and config.get("hidden_act", "silu") in ("silu", "swish"),
                   kept=4 if ungated is None else kept_by(config),
                   fused=ungated.fused if ungated else gated.fused,
                   head_dim=_number(config, "head_dim", path,

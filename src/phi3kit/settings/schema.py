@@ -173,7 +173,8 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "not."))] = 8
     micro_batch_tokens: Annotated[_Tokens | None, Meta(description=(
         "Tokens, padding included, that one forward and backward pass may hold. null: chosen by "
-        "the device: 1,024 on a CPU, which gains little from more; on a CUDA card what `phi3kit "
+        "the device: on a CPU 1,024, or room for the longest row on each core where half of the "
+        "memory holds that, which gains little from more; on a CUDA card what `phi3kit "
         "plan` counts into its free memory with room kept, up to a whole optimizer step. Higher "
         "is faster until memory ends: set it lower where it ends, higher where the room is "
         "yours to risk."))] = None
