@@ -105,7 +105,8 @@ def test_what_only_looks_alike_is_left_alone() -> None:
             raise ValueError("not so")
 
     config = made("llama").config
-    modules = [ClampedMLP(config), CastsLastRMSNorm(8), FailsRMSNorm(8), LlamaMLP(config)]
+    modules = [ClampedMLP(config), CastsLastRMSNorm(8), FailsRMSNorm(8),
+               LlamaMLP(config).to(torch.bfloat16)]
     for weight in (p for module in modules for p in module.parameters()):
         weight.requires_grad_(False)
     with fewer_passes(torch.nn.ModuleList(modules)):
