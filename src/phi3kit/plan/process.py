@@ -7,9 +7,10 @@ drawn. Least is kept where every lane computes rows like the others'. More where
 a lane is computed alone, for what the lanes had lies in other pieces; and where activations are
 recomputed, or everything trains, for then blocks stay while those around them come and go.
 
-All were fitted by hand to rows of 2 to 21 steps, of a machine with two cores, as those that
-docs/measured/calibration.json and, in float32, calibration-float32.json keep. So the errors there
-tell how well these numbers fit them all, not how well they foretell another machine's.
+All were fitted by hand to rows of 2 to 21 steps, of a machine with two cores, that
+docs/measured/calibration.json keeps; those of float32 to earlier ones than calibration-float32.json
+has. So the errors there tell how well these numbers fit them all, not how well they foretell
+another machine's.
 """
 
 from __future__ import annotations
