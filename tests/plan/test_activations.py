@@ -150,8 +150,9 @@ def test_a_layer_holds_what_the_plan_says(spec_name: str, kv_heads: int, dtype: 
     planned = layer_activations(shape(kv_heads, fused=spec_name == "phi-3-mini"),
                                 float32=dtype == "float32", lean=lean)
     # What is left: A's images (rank numbers per module) and a number per head and norm.
-    assert planned == pytest.approx(counted, rel=0.025 if lean else 0.02)
     size = 4 if dtype == "float32" else 2
+    images = size * RANK * (4 if spec_name == "phi-3-mini" else 7) if lean else 0
+    assert planned == pytest.approx(counted - images, rel=0.01 if lean else 0.02)
     assert counted - planned < size * RANK * 7 + 4 * HEADS + 16
 
 
@@ -166,7 +167,7 @@ def test_and_its_backward_takes_what_the_plan_says_where_it_keeps_less(
                               attention=fewer_passes, backward=True) for tokens in (1024, 2048))
     model = replace(shape(2, fused=spec_name == "phi-3-mini"), intermediate=inner)
     assert (long - short) / 1024 == pytest.approx(
-        backward_of_a_layer(model, float32=dtype == "float32"), rel=0.02)
+        backward_of_a_layer(model, float32=dtype == "float32", lean=True), rel=0.02)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])

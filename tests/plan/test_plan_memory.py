@@ -170,8 +170,8 @@ def test_a_process_holds_libraries_and_a_card_its_context() -> None:
         return ((many["overhead"] - few["overhead"])
                 / (many["activations"] - few["activations"]))
 
-    assert 0.1 < kept("qlora", lanes=2) < 0.2 < kept("qlora") < kept("full") < kept(
-        "lora", checkpointing=True, lanes=2) < 1
+    assert 0.1 < kept("qlora", lanes=2) < 0.4 < kept("full") < 1
+    assert 0.4 < kept("qlora") < kept("full") < kept("lora", checkpointing=True, lanes=2) < 1
     assert process.parts["overhead"] > 600e6
     # 4-bit weights of a small model are held unpacked there, 2 bytes each.
     assert process.parts["copies"] - card.parts["copies"] == pytest.approx(

@@ -69,7 +69,7 @@ def layer_activations(shape: Shape, *, float32: bool = False, lean: bool = False
     return attention + 2 * inner
 
 
-def backward_of_a_layer(shape: Shape, *, float32: bool = False, lean: bool = True) -> int:
+def backward_of_a_layer(shape: Shape, *, float32: bool, lean: bool) -> int:
     """Bytes per token that the backward pass of the last layer takes beside all that is kept."""
     hidden, inner = shape.hidden, shape.intermediate
     if lean:

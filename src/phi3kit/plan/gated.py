@@ -63,6 +63,6 @@ GATED: Mapping[str, Gated] = MappingProxyType({
     "qwen3": Gated(head_dim=128),
     "seed_oss": Gated(head_dim=128),
     "smollm3": Gated(tied=True),
-    "stablelm": Gated(),
+    "stablelm": Gated(plain=False),
     "vaultgemma": Gated(tied=True, head_dim=256, plain=False),
 })
