@@ -17,7 +17,8 @@ import pytest
 from holdings import FOLDER, exact
 from word_embedder import WordEmbedder
 
-from phi3kit.ingest import batch, client, mend, reconcile
+from phi3kit.files import sha256_bytes
+from phi3kit.ingest import batch, client, mend
 from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.readers import read_document
 from phi3kit.ingest.rows import in_order
@@ -71,7 +72,7 @@ class Corpus:
         if data not in self.read:
             self.read[data] = self.chunker.chunk(read_document(path, data), path.stem)
         return batch.File(path.relative_to(self.docs.parent).as_posix(),
-                          reconcile.sha256_bytes(data), self.read[data], ())
+                          sha256_bytes(data), self.read[data], ())
 
     def expected(self):
         """As `exact` gives it, from the files alone."""

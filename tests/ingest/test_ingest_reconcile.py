@@ -10,7 +10,7 @@ from holdings import FOLDER, held
 from word_embedder import WordEmbedder
 
 from phi3kit.errors import DataError, SettingsError, StoreError
-from phi3kit.ingest import batch, lock, reconcile, walk
+from phi3kit.ingest import batch, difference, lock, walk
 from phi3kit.ingest.store import Store, create_store, open_store
 from phi3kit.ingest.workers import Readers
 
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_listed_keeps_its_chunks(ingest, docs, monkeypat
     assert not report.deleted and len(held()) == 3
 
 
-@pytest.mark.parametrize(("owner", "name"), [("reconcile", "sha256_file"), ("Readers", "read")])
+@pytest.mark.parametrize(("owner", "name"), [("difference", "sha256_file"), ("Readers", "read")])
 def test_a_file_that_vanishes_on_the_way_keeps_its_chunks(owner, name, ingest, docs, monkeypatch):
     ingest("docs")
     (docs / "gates.txt").write_text("edited")
@@ -131,7 +131,7 @@ def test_a_file_that_vanishes_on_the_way_keeps_its_chunks(owner, name, ingest, d
             return real(*args)
         return read
 
-    target = reconcile if owner == "reconcile" else Readers
+    target = difference if owner == "difference" else Readers
     monkeypatch.setattr(target, name, vanish(getattr(target, name)))
     report = ingest("docs")
     assert [f.where for f in report.failed] == ["docs/gates.txt"] and len(held()) == 3

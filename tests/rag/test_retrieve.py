@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from phi3kit import settings
 from phi3kit.errors import StoreError
+from phi3kit.ingest.client import connect
 from phi3kit.ingest.manifest import Manifest
 from phi3kit.ingest.rows import Place, Row
 from phi3kit.ingest.store import Store, create_store, open_store
@@ -148,7 +150,8 @@ def test_words_are_those_of_the_collection_that_took_its_place(filters, project,
 def test_a_collection_that_is_removed_while_it_is_open_is_told_without_a_rebuild(project):
     filled(create_store(project / "store", "documents", Manifest("m", "sha256:m", 2, 200, 1)), 1)
     store = open_store(project / "store", "documents")
-    store._client.delete_collection("documents")
+    with contextlib.closing(connect(project / "store")) as client:
+        client.delete_collection("documents")
     with pytest.raises(StoreError, match=r"removed meanwhile\. Run the same again"):
         store.query(Same().encode(["?"]), 1)
 

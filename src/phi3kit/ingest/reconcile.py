@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from phi3kit.errors import DataError, SettingsError, StoreError
-from phi3kit.files import sha256_file
+from phi3kit.errors import DataError, SettingsError
 from phi3kit.ingest import lock
 from phi3kit.ingest.batch import File, groups
 from phi3kit.ingest.built import keep_built
 from phi3kit.ingest.chunking import Chunker
+from phi3kit.ingest.difference import Difference
 from phi3kit.ingest.embed import Embedder, open_embedder
 from phi3kit.ingest.engine import Engine, open_engine
 from phi3kit.ingest.forecast import tokens_of
@@ -36,8 +36,6 @@ from phi3kit.settings import IngestSettings, Settings
 
 # What Chroma allows, which is also safe as the name of a file.
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]+[a-zA-Z0-9]")
-# Seconds: reading that takes no longer is not told in a log, where --watch would fill it so.
-_PATIENCE = 2.0
 
 
 def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = False,
@@ -152,7 +150,7 @@ class _Reconcile:
         self._embedder = embedder
         self._engine = engine
         self._found = found
-        self._given = given
+        self._difference = Difference(found, wanted.prune, given, self._fail)
         self._kept = Kept(wanted, embedder)
         self._held: dict[str, FileState] = {}
         self._problems: list[tuple[str, Failure]] = []  # each with what it is of
@@ -166,8 +164,9 @@ class _Reconcile:
         self._kept.refuse_other()
         self._held = dict(self._kept.files)
         remembered = not self._claim(self._held) and remembered
-        hashes = self._hash()
-        to_read, deleted = self._to_read(hashes), self._gone(hashes)
+        hashes = self._difference.hashes()
+        to_read = self._difference.to_read(hashes, self._held)
+        deleted = self._difference.gone(hashes, self._held)
         writer = Writer(self._embedder, self._kept.opened)
         if to_read or deleted:
             self._kept.forget()
@@ -182,7 +181,7 @@ class _Reconcile:
         self._kept.put_aside()
         self._kept.settle()
         before = self._former(mends=True)
-        hashes = self._hash()
+        hashes = self._difference.hashes()
         writer = Writer(self._embedder, self._kept.staged)
         self._write(writer, list(hashes), ())
         self._kept.publish()
@@ -200,12 +199,13 @@ class _Reconcile:
             self._kept.refuse_other()
             self._claim(self._kept.files)
         known = self._kept.files
-        hashes = self._hash()
+        hashes = self._difference.hashes()
         self._held = {**known, **dict.fromkeys(hashes, FileState(NOT_WHOLE, 0))}
         writer = Writer(self._embedder, self._kept.opened)
         writer.touched |= {source for source, sha256 in hashes.items()
                            if source not in known or known[source].sha256 != sha256}
-        deleted = sorted(before - set(self._found.files)) if rebuild else self._gone(hashes)
+        deleted = (sorted(before - set(self._found.files)) if rebuild else
+                   self._difference.gone(hashes, self._held))
         if writer.touched:
             self._chunker()  # refuses what the run would refuse
             self._say_what_it_takes([source for source in hashes if source in writer.touched])
@@ -219,68 +219,16 @@ class _Reconcile:
         """Sources of the collection that is to be replaced; none of them may be lost."""
         before = self._kept.former(mends=mends)
         self._claim(before)
-        lost = sorted(source for source in before
-                      if self._found.name_of(source) not in self._found.files
-                      and not (self._wanted.prune and self._is_gone(source)))
-        if lost:
-            raise StoreError(
-                f"it also holds {len(lost)} documents that the given paths do not, such as "
-                f"'{lost[0]}'", where=self._kept.where, mend=self._mend_for(lost[0]))
+        self._difference.refuse_loss(before, self._kept.where)
         return before
-
-    def _mend_for(self, lost: str) -> str:
-        """What to do about a document that a rebuild would lose."""
-        found = self._found
-        if self._is_gone(lost):
-            return "Leave out --no-prune (or ingest.prune: false), for it is gone from there"
-        for name in (*found.gone, *found.kept):
-            if found.under(lost, name):
-                return (f"Bring '{name}' back, or put an empty folder in its place"
-                        if name in found.gone else f"See to it that '{name}' can be read")
-        return "Give their paths too, or build another --collection"
 
     def _claim(self, held: Iterable[str]) -> bool:
         """See `Kept.claim`; what is read in the place of documents has their names anyway."""
-        if not self._given:
+        if not self._difference.named:
             return False
         moved = self._kept.claim(held, self._found.names)
         self._found.name_from(self._kept.root)
         return moved
-
-    def _hash(self) -> dict[str, str]:
-        """Source to hash of the file's bytes, of every file that can be read."""
-        hashes = {}
-        with bar("reading", len(self._found.files), patience=_PATIENCE) as advance:
-            for source, path in self._found.files.items():
-                try:
-                    hashes[source] = sha256_file(path)
-                except OSError as error:
-                    self._fail(source, (error.strerror or str(error)).lower())
-                advance(1)
-        return hashes
-
-    def _to_read(self, hashes: dict[str, str]) -> list[str]:
-        return [source for source, sha256 in hashes.items()
-                if (held := self._held.get(source)) is None or held.sha256 != sha256
-                or held.problems]
-
-    def _gone(self, hashes: dict[str, str]) -> list[str]:
-        """Sources that the collection holds and the paths no longer do, if they are to go."""
-        for source in self._found.gone:
-            if source not in self._held:
-                inside = sum(self._found.under(held, source) for held in self._held)
-                # It may be a disk that is not there today.
-                self._fail(source, "no such file or folder" + (
-                    f"; the {inside} documents that the collection holds of it stay. To take "
-                    "them out, put an empty folder in its place" if inside else ""))
-        return sorted(source for source in self._held if source not in hashes
-                      and ((self._wanted.prune and self._is_gone(source))
-                           or (self._given and self._found.name_of(source) in hashes)))
-
-    def _is_gone(self, source: str) -> bool:
-        found = self._found
-        return (found.name_of(source) not in found.files
-                and (found.covers(source) or source in found.gone))
 
     def _fail(self, source: str, why: str, part: str = "") -> None:
         where = f"{source}, {part}" if part else source

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import operator
 import random
@@ -14,8 +13,9 @@ from phi3kit.errors import StoreError
 from phi3kit.files import sha256_bytes
 from phi3kit.ingest import lease
 from phi3kit.ingest.client import connect, current, is_there, where_of
-from phi3kit.ingest.faults import ReplacedError, VanishedError, explained, require_room
-from phi3kit.ingest.manifest import Manifest, manifest_from
+from phi3kit.ingest.collection import KEY, PAGE, Collection
+from phi3kit.ingest.faults import explained, require_room
+from phi3kit.ingest.manifest import Manifest
 from phi3kit.ingest.rows import Place, Row, passage_of, places_of
 from phi3kit.ingest.site import Site
 from phi3kit.records import Passage
@@ -23,46 +23,35 @@ from phi3kit.records import Passage
 if TYPE_CHECKING:
     import numpy as np
 
-KEY = "phi3kit"  # of our manifest in the collection's metadata
-FINGERPRINT = "phi3kit:index"  # of the fingerprint in the same place
+FINGERPRINT = "phi3kit:index"  # of the fingerprint in the collection's metadata
 DEFAULT_NEIGHBORS = 16  # Chroma's, and where the index is of another kind
-_PAGE = 1000  # chunks per read: bounds memory, and SQLite's variables
-_VECTORS = 256  # the same where vectors are read too
+_VECTORS = 256  # chunks per read where vectors are read too
 
 
 class Store:
-    """A collection that is open.
+    """What a collection holds, read and written row by row."""
 
-    Args:
-        name: of the collection, to open the one that takes its place while this one is read;
-            None: only this one will do.
-
-    Attributes:
-        manifest: what the collection was built with.
-    """
-
-    def __init__(self, client: Any, collection: Any, site: Site, where: str,
-                 name: str | None = None) -> None:
-        self._client = client
-        self._site = site
+    def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._where = where
-        self._name = name
-        self.manifest: Manifest = manifest_from(
-            (collection.metadata or {}).get(KEY, ""), where)
+        self._fingerprints: dict[str, str] = {}  # by the ID of the collection
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the collection was built with."""
+        return self._collection.manifest
 
     def close(self) -> None:
         """Let go of the files, so that the folder can be deleted and made again."""
-        self._client.close()
+        self._collection.close()
 
     def count(self) -> int:
         """Number of chunks."""
-        return int(self._read(lambda collection: collection.count()))
+        return int(self._collection.read(operator.methodcaller("count")))
 
     @property
     def neighbors(self) -> int:
         """Links of each chunk in the index's graph (see `create_store`)."""
-        hnsw = self._collection.configuration_json.get("hnsw") or {}
+        hnsw = self._collection.configuration.get("hnsw") or {}
         return int(hnsw.get("max_neighbors", DEFAULT_NEIGHBORS))
 
     def query(self, vectors: np.ndarray, k: int,
@@ -79,7 +68,7 @@ class Store:
         """
         if not len(vectors):
             return []
-        found = self._read(lambda collection: collection.query(
+        found = self._collection.read(lambda raw: raw.query(
             query_embeddings=vectors, n_results=max(1, k),
             ids=None if only is None else list(only),
             include=["documents", "metadatas", "distances"]), only)
@@ -99,9 +88,10 @@ class Store:
     def fetch(self, ids: Sequence[str]) -> dict[str, tuple[Passage, np.ndarray]]:
         """Passages by ID, each with its vector, float32 [dimension]; unknown IDs are absent."""
         held: dict[str, tuple[Passage, np.ndarray]] = {}
-        for at in range(0, len(ids), _PAGE):
-            page = self._read(operator.methodcaller("get", ids=list(ids[at:at + _PAGE]), include=[
-                "documents", "metadatas", "embeddings"]))
+        for at in range(0, len(ids), PAGE):
+            page = self._collection.read(operator.methodcaller(
+                "get", ids=list(ids[at:at + PAGE]),
+                include=["documents", "metadatas", "embeddings"]))
             for id_, text, meta, vector in zip(page["ids"], page["documents"], page["metadatas"],
                                                page["embeddings"], strict=True):
                 held[id_] = passage_of(id_, text, meta, None), vector
@@ -109,12 +99,12 @@ class Store:
 
     def passages(self) -> Iterator[Passage]:
         """Every passage, in the order of the store."""
-        for page in self._pages(["documents", "metadatas"]):
+        for page in self._collection.pages(["documents", "metadatas"]):
             for id_, text, meta in zip(page["ids"], page["documents"], page["metadatas"],
                                        strict=True):
                 yield passage_of(id_, text, meta, None)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """Identity of the index: hash of the embedder's identity, the chunks and their places.
 
@@ -122,36 +112,38 @@ class Store:
         cite them alike. As `keep` left it, else from every row: seconds for a hundred
         thousand.
         """
-        kept = (self._collection.metadata or {}).get(FINGERPRINT)
-        return str(kept) if kept else self._hash_rows()
+        held = self._collection
+        if held.id not in self._fingerprints:
+            self._fingerprints[held.id] = held.metadata.get(FINGERPRINT) or self._hash_rows()
+        return self._fingerprints[held.id]
 
     def keep(self, manifest: Manifest) -> None:
         """After the last write: keep the fingerprint, and the manifest, with the collection."""
-        if FINGERPRINT not in (self._collection.metadata or {}) or manifest != self.manifest:
-            fingerprint, self.manifest = self.fingerprint, manifest
+        if FINGERPRINT not in self._collection.metadata or manifest != self.manifest:
+            fingerprint, self._collection.manifest = self.fingerprint, manifest
             self._label({FINGERPRINT: fingerprint})
 
     def forget_fingerprint(self) -> None:
         """Before the first write: what is kept will no longer be so."""
-        self.__dict__.pop("fingerprint", None)
-        if FINGERPRINT in (self._collection.metadata or {}):
+        self._fingerprints.clear()
+        if FINGERPRINT in self._collection.metadata:
             self._label({})
 
     def _label(self, more: Mapping[str, str]) -> None:
         """Replace the collection's metadata by our manifest and `more`."""
-        self._before_writing()
-        with explained(self._where):
-            self._collection.modify(metadata={KEY: self.manifest.as_text(), **more})
+        self._collection.write(operator.methodcaller(
+            "modify", metadata={KEY: self.manifest.as_text(), **more}))
 
     def _hash_rows(self) -> str:
-        seen = sorted("\n".join((id_, *meta["places"])) for page in self._pages(["metadatas"])
+        seen = sorted("\n".join((id_, *meta["places"]))
+                      for page in self._collection.pages(["metadatas"])
                       for id_, meta in zip(page["ids"], page["metadatas"], strict=True))
         return "sha256:" + sha256_bytes("\n".join([self.manifest.fingerprint, *seen]).encode())
 
     def matching(self, test: Callable[[Place], bool]) -> dict[str, Place]:
         """Of every passage that has a place which passes, its ID and the first such place."""
         held: dict[str, Place] = {}
-        for page in self._pages(["metadatas"]):
+        for page in self._collection.pages(["metadatas"]):
             for id_, meta in zip(page["ids"], page["metadatas"], strict=True):
                 place = next(filter(test, places_of(meta)), None)
                 if place is not None:
@@ -160,16 +152,15 @@ class Store:
 
     def ids(self) -> Iterator[str]:
         """The ID of every chunk."""
-        for page in self._pages([]):
+        for page in self._collection.pages([]):
             yield from page["ids"]
 
     def rows(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows of those IDs that the collection holds."""
         held = {}
-        for at in range(0, len(ids), _PAGE):
-            with explained(self._where):
-                page = self._collection.get(ids=list(ids[at:at + _PAGE]),
-                                            include=["documents", "metadatas"])
+        for at in range(0, len(ids), PAGE):
+            page = self._collection.read_this(operator.methodcaller(
+                "get", ids=list(ids[at:at + PAGE]), include=["documents", "metadatas"]))
             held.update({row.id: row for row in _rows(page)})
         return held
 
@@ -179,12 +170,12 @@ class Store:
             asked = [{"sources": {"$contains": source}} for source in sources[at:at + 100]]
             where = asked[0] if len(asked) == 1 else {"$or": asked}
             # All of them at once: the caller's writes would shift the pages under it.
-            yield from [row for page in self._pages(["documents", "metadatas"], where)
+            yield from [row for page in self._collection.pages(["documents", "metadatas"], where)
                         for row in _rows(page)]
 
     def all_rows(self) -> Iterator[list[Row]]:
         """Every row, a page at a time; the index is not needed for it."""
-        for page in self._pages(["documents", "metadatas"]):
+        for page in self._collection.pages(["documents", "metadatas"]):
             yield _rows(page)
 
     def with_vectors(self, share: float = 1.0) -> Iterator[tuple[list[Row], np.ndarray]]:
@@ -207,15 +198,15 @@ class Store:
 
         pages = math.ceil(self.count() / _VECTORS)
         for number in sorted(random.sample(range(pages), math.ceil(share * pages))):
-            with explained(self._where):
-                page = self._collection.get(include=[*include, "embeddings"], limit=_VECTORS,
-                                            offset=number * _VECTORS)
+            page = self._collection.read_this(operator.methodcaller(
+                "get", include=[*include, "embeddings"], limit=_VECTORS,
+                offset=number * _VECTORS))
             yield page, np.asarray(page["embeddings"], dtype=np.float32)
 
     def nearest_ids(self, vectors: np.ndarray, k: int,
                     only: Sequence[str] | None = None) -> list[list[tuple[str, float]]]:
         """IDs and cosine distances of the `k` nearest of each vector, the nearest first."""
-        found = self._read(lambda collection: collection.query(
+        found = self._collection.read(lambda raw: raw.query(
             query_embeddings=vectors, n_results=k, ids=None if only is None else list(only),
             include=["distances"]), only)
         return [list(zip(ids, distances, strict=True)) for ids, distances
@@ -223,85 +214,26 @@ class Store:
 
     def add(self, rows: Sequence[Row], vectors: np.ndarray) -> None:
         """Add rows with their vectors, float32 [len(rows), dimension]."""
-        for at in self._batches(len(rows)):
+        for at in self._collection.batches(len(rows)):
             batch = rows[at]
-            self._before_writing(vectors[at].nbytes + sum(len(r.text) for r in batch))
-            with explained(self._where):
-                self._collection.upsert(
-                    ids=[row.id for row in batch], embeddings=vectors[at],
+            self._collection.write(
+                operator.methodcaller(
+                    "upsert", ids=[row.id for row in batch], embeddings=vectors[at],
                     documents=[row.text for row in batch],
-                    metadatas=[_whole(row.metadata()) for row in batch])
+                    metadatas=[_whole(row.metadata()) for row in batch]),
+                size=vectors[at].nbytes + sum(len(row.text) for row in batch))
 
     def relabel(self, rows: Sequence[Row]) -> None:
         """Bring the places of rows that are there already up to date."""
-        for at in self._batches(len(rows)):
-            self._before_writing()
-            with explained(self._where):
-                self._collection.update(ids=[row.id for row in rows[at]],
-                                        metadatas=[row.metadata() for row in rows[at]])
+        for at in self._collection.batches(len(rows)):
+            self._collection.write(operator.methodcaller(
+                "update", ids=[row.id for row in rows[at]],
+                metadatas=[row.metadata() for row in rows[at]]))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete chunks by ID."""
-        for at in self._batches(len(ids)):
-            self._before_writing()
-            with explained(self._where):
-                self._collection.delete(ids=list(ids[at]))
-
-    def _before_writing(self, size: int = 0) -> None:
-        if isinstance(self._site, Path):
-            require_room(self._site, size)
-        else:
-            lease.require(str(self._site))
-
-    def _batches(self, total: int) -> Iterator[slice]:
-        size = self._client.get_max_batch_size()
-        for at in range(0, total, size):
-            yield slice(at, at + size)
-
-    def _read(self, ask: Callable[[Any], Any], only: Sequence[str] | None = None) -> Any:
-        """What `ask` tells of the collection, or of the one that took its place.
-
-        Raises:
-            VanishedError: it was replaced, and `only` are IDs of the former one.
-        """
-        try:
-            with explained(self._where):
-                return ask(self._collection)
-        except ReplacedError:
-            found = (None if self._name is None else
-                     current(self._client, self._name, self._where))
-            if found is None or found.id == self._collection.id:
-                raise
-        manifest = manifest_from((found.metadata or {}).get(KEY, ""), self._where)
-        if (manifest.fingerprint, manifest.precision) != (self.manifest.fingerprint,
-                                                          self.manifest.precision):
-            raise StoreError("the collection was built anew with another embedder meanwhile",
-                             where=self._where, mend="Run the same again")
-        self._collection, self.manifest = found, manifest
-        self.__dict__.pop("fingerprint", None)
-        if only is not None:
-            raise VanishedError("the collection was built anew meanwhile", where=self._where,
-                                mend="Run the same again")
-        with explained(self._where):
-            return ask(self._collection)
-
-    def _pages(self, include: list[str],
-               where: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        def ask(collection: Any) -> Any:
-            return collection.get(include=include, where=where, limit=_PAGE, offset=offset)
-
-        offset = 0
-        while True:
-            if not offset:
-                page = self._read(ask)
-            else:  # of the same collection as the first page, or not at all
-                with explained(self._where):
-                    page = ask(self._collection)
-            if page["ids"]:
-                yield page
-            if len(page["ids"]) < _PAGE:
-                return
-            offset += _PAGE
+        for at in self._collection.batches(len(ids)):
+            self._collection.write(operator.methodcaller("delete", ids=list(ids[at])))
 
 
 def open_store(site: Site, collection: str) -> Store:
@@ -326,7 +258,7 @@ def open_store(site: Site, collection: str) -> Store:
         have = f"; there is {', '.join(names[:5])}" if names else ""
         raise StoreError(f"there is no such collection{have}", where=where,
                          mend="Run phi3kit ingest on your documents")
-    return Store(client, found, site, where, collection)
+    return Store(Collection(client, found, site, where, name=collection))
 
 
 def create_store(site: Site, collection: str, manifest: Manifest, *,
@@ -352,7 +284,7 @@ def create_store(site: Site, collection: str, manifest: Manifest, *,
         made = client.create_collection(
             collection, embedding_function=None, metadata={KEY: manifest.as_text()},
             configuration={"hnsw": index})
-    return Store(client, made, site, where)
+    return Store(Collection(client, made, site, where))
 
 
 def _similarity(distance: float) -> float:

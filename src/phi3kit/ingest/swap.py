@@ -16,11 +16,12 @@ from typing import Any
 
 from phi3kit.errors import StoreError
 from phi3kit.ingest.client import READY, connect, current, is_there, staged_name, where_of
+from phi3kit.ingest.collection import KEY
 from phi3kit.ingest.faults import explained
 from phi3kit.ingest.manifest import Manifest, manifest_from
 from phi3kit.ingest.peek import segments
 from phi3kit.ingest.site import Site
-from phi3kit.ingest.store import KEY, Store, create_store
+from phi3kit.ingest.store import Store, create_store
 
 _PAGE = 5000  # chunks per read
 
