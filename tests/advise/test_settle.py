@@ -15,7 +15,7 @@ from phi3kit.advise.rules import Confidence, load_rules
 from phi3kit.advise.sample_size import questions_for
 from phi3kit.advise.score import advise, confidence
 from phi3kit.advise.settle import SPREAD, WORTH_KNOWING, in_question, least_margin, settle
-from phi3kit.compare.verdict import questions_needed
+from phi3kit.compare.needed import questions_needed
 from phi3kit.records import Difference, Interval
 from phi3kit.settings import CompareSettings, Settings
 

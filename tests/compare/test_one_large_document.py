@@ -8,9 +8,10 @@ import random
 import pytest
 
 from phi3kit.compare.intervals import Method, cluster_part, effective_clusters
+from phi3kit.compare.needed import clustered_error, questions_needed
 from phi3kit.compare.power import detectable
-from phi3kit.compare.statistics import differences, summarise
-from phi3kit.compare.verdict import between, clustered_error, decide, questions_needed
+from phi3kit.compare.statistics import between, differences, summarise
+from phi3kit.compare.verdict import decide
 from phi3kit.records import Difference, Interval, Row
 
 METHOD = Method(0.95, 2000, 0)

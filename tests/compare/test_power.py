@@ -9,9 +9,9 @@ import pytest
 from scipy import stats
 
 from phi3kit.compare.intervals import Method, effective_clusters, interval
+from phi3kit.compare.needed import questions_needed, standard_error
 from phi3kit.compare.power import detectable, likely_best
 from phi3kit.compare.statistics import differences, sign_flip_p, summarise
-from phi3kit.compare.verdict import questions_needed, standard_error
 from phi3kit.records import Detectable, Difference, Interval, Row
 
 METHOD = Method(confidence=0.95, resamples=2000, seed=0)

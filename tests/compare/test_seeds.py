@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from phi3kit.compare.intervals import Method, cluster_part, interval
+from phi3kit.compare.needed import needs_seeds, questions_needed, reach_with_seeds
 from phi3kit.compare.results import analyse
 from phi3kit.compare.seeds import (
     Part,
@@ -22,7 +23,7 @@ from phi3kit.compare.seeds import (
     training_seeds,
 )
 from phi3kit.compare.statistics import paired_p, sign_flip_p
-from phi3kit.compare.verdict import decide, needs_seeds, questions_needed, reach_with_seeds
+from phi3kit.compare.verdict import decide
 from phi3kit.records import Comparison, Difference, Interval, Row, Spread, TrainingSeeds
 from phi3kit.report.comparison_text import findings
 from phi3kit.settings import CompareSettings

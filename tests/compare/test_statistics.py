@@ -7,8 +7,10 @@ import random
 import pytest
 
 from phi3kit.compare.intervals import Method, interval
+from phi3kit.compare.needed import documents_needed, questions_needed
+from phi3kit.compare.sentence import signed
 from phi3kit.compare.statistics import differences, sign_flip_p, summarise
-from phi3kit.compare.verdict import decide, documents_needed, questions_needed, signed
+from phi3kit.compare.verdict import decide
 from phi3kit.records import ArmSummary, Difference, Interval, Row, Verdict
 
 METHOD = Method(confidence=0.95, resamples=2000, seed=0)

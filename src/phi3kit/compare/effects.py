@@ -7,8 +7,8 @@ from typing import Literal
 
 from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.seeds import parts
+from phi3kit.compare.sentence import interval_text
 from phi3kit.compare.statistics import paired_p
-from phi3kit.compare.verdict import spread
 from phi3kit.records import OPTIONS, Effect, Interval, Option, Row, TrainingSeeds
 
 _Name = Literal["retrieval", "tuning", "interaction"]
@@ -67,7 +67,7 @@ def _weight(contrast: Callable[[_Scores], float], arm: Option) -> float:
 def _sentence(name: _Name, seen: Interval, p: float, method: Method, *, both_add: bool) -> str:
     up = seen.mean >= 0
     sized = seen if seen.mean >= 0 else Interval(-seen.mean, -seen.high, -seen.low)
-    said = f"{sized.mean:.2f} ({spread(sized, method.confidence)})"
+    said = f"{sized.mean:.2f} ({interval_text(sized, method.confidence)})"
     sure = p < 1 - method.confidence
     if name == "interaction":
         if not sure:

@@ -14,9 +14,9 @@ from phi3kit.compare.formats import Formats
 from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.measurable import NEEDS, measurable
 from phi3kit.compare.metrics import METRICS, bounds_of
+from phi3kit.compare.needed import documents_needed
 from phi3kit.compare.seeds import parts
 from phi3kit.compare.sets import MACRO_F1
-from phi3kit.compare.verdict import documents_needed
 from phi3kit.errors import SettingsError
 from phi3kit.records import ARMS, Arm, Comparison, Gate, Interval, Question
 

@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 from phi3kit.advise.sample_size import POWER
 from phi3kit.compare.intervals import Method
+from phi3kit.compare.needed import clustered_error, documents_needed, reach, reach_with_seeds
 from phi3kit.compare.seeds import shifts
-from phi3kit.compare.verdict import (
-    between,
-    clustered_error,
-    documents_needed,
-    reach,
-    reach_with_seeds,
-)
+from phi3kit.compare.statistics import between
 from phi3kit.records import ArmSummary, Detectable, Difference, Row, TrainingSeeds
 
 # Numbers held at once while resampling; it bounds memory (16 MB) and changes no result.

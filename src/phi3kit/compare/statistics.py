@@ -159,6 +159,18 @@ def differences(rows: Sequence[Row], arms: Sequence[str], metric: str, method: M
         for (a, b), values, own, p in zip(pairs, paired, added, adjusted, strict=True))
 
 
+def between(a: str, b: str, found: Sequence[Difference]) -> Difference:
+    """The difference `a` minus `b`, turned round if it was computed as `b` minus `a`."""
+    for item in found:
+        if (item.a, item.b) == (a, b):
+            return item
+        if (item.a, item.b) == (b, a):
+            seen = item.difference
+            return Difference(a, b, Interval(-seen.mean, -seen.high, -seen.low), item.p,
+                              item.spread, item.error)
+    raise KeyError(f"no difference between {a} and {b}")
+
+
 def seed_share(values: Sequence[tuple[str, float]], seeds: Sequence[Part]) -> float | None:
     """The share of the variance of a mean that training seeds make; None where nothing varies."""
     if len({cluster for cluster, _ in values}) < 2:
