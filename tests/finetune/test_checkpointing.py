@@ -12,7 +12,7 @@ import pytest
 from facts_to_learn import Configure
 
 from phi3kit.errors import ModelError
-from phi3kit.finetune import checkpoints, fused
+from phi3kit.finetune import answer_trainer, checkpoints, fused
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
 from phi3kit.models.adapters import adapter_folder, add_lora
@@ -108,7 +108,7 @@ def test_less_is_held_and_every_adapter_gets_its_gradient(
 
         ids = torch.arange(200).reshape(2, 100)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            loss = trainers.answer_loss(loaded.model, ids, ids.clone())
+            loss = answer_trainer.answer_loss(loaded.model, ids, ids.clone())
         frozen = {p.untyped_storage().data_ptr() for p in loaded.model.parameters()}
         loss.backward()
         return (sum(size for at, size in saved.items() if at not in frozen),
@@ -148,7 +148,7 @@ def test_a_run_that_stopped_goes_on_with_checkpointing(
     """Out of memory half way: the same run goes on with --checkpointing, to the same adapter."""
     whole = finetune(configure(learning_rate=1e-3))
     shutil.copytree(whole.run, tmp_path / "whole")
-    original, calls = trainers.answer_loss, 0
+    original, calls = answer_trainer.answer_loss, 0
 
     def runs_out(*args: Any, **kwargs: Any) -> Any:
         nonlocal calls
@@ -157,10 +157,10 @@ def test_a_run_that_stopped_goes_on_with_checkpointing(
             raise MemoryError
         return original(*args, **kwargs)
 
-    monkeypatch.setattr(trainers, "answer_loss", runs_out)
+    monkeypatch.setattr(answer_trainer, "answer_loss", runs_out)
     with pytest.raises(MemoryError):
         finetune(configure(learning_rate=1e-3), fresh=True)
-    monkeypatch.setattr(trainers, "answer_loss", original)
+    monkeypatch.setattr(answer_trainer, "answer_loss", original)
     stopped = checkpoints.newest(Path(whole.run))
     assert stopped is not None
     went_on = finetune(configure(learning_rate=1e-3, checkpointing=True))

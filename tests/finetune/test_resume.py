@@ -12,8 +12,7 @@ import pytest
 from facts_to_learn import FACTS, Configure
 
 from phi3kit.errors import DataError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, metrics
-from phi3kit.finetune import trainer as trainers
+from phi3kit.finetune import answer_trainer, checkpoints, metrics, trainer
 from phi3kit.finetune.train import finetune
 
 STEPS = 21  # seven epochs of three steps, the last of them short
@@ -28,20 +27,20 @@ def adapter(run: Path) -> dict[str, bytes]:
 
 def record_batches(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Every micro-batch that is computed from now on."""
-    original, seen = trainers.answer_loss, []
+    original, seen = answer_trainer.answer_loss, []
 
     def recording(model: Any, input_ids: Any, labels: Any, **kwargs: Any) -> Any:
         seen.append((input_ids.tolist(), labels.tolist()))
         return original(model, input_ids, labels, **kwargs)
 
-    monkeypatch.setattr(trainers, "answer_loss", recording)
+    monkeypatch.setattr(answer_trainer, "answer_loss", recording)
     return seen
 
 
 def every_step_saved(configure: Configure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
                      **own: object) -> tuple[Any, Path, Path]:
     """(settings, the finished run, a copy of its folder as it was before the end)."""
-    monkeypatch.setattr(trainers, "_SAVES", STEPS)
+    monkeypatch.setattr(trainer, "_SAVES", STEPS)
     monkeypatch.setattr(checkpoints, "_KEPT", STEPS)
     settings = configure(epochs=7, batch_size=3, micro_batch_tokens=64, learning_rate=1e-3, **own)
     before = tmp_path / "before"
@@ -187,7 +186,7 @@ def test_the_last_two_are_kept(configure: Configure, monkeypatch: pytest.MonkeyP
         return original(root, name)
 
     monkeypatch.setattr(checkpoints, "saving", watched)
-    monkeypatch.setattr(trainers, "_SAVES", 10)
+    monkeypatch.setattr(trainer, "_SAVES", 10)
     finetune(configure())
     assert seen[:4] == [[], ["checkpoint-1"], ["checkpoint-1", "checkpoint-2"],
                         ["checkpoint-2", "checkpoint-3"]]
@@ -285,10 +284,10 @@ def test_it_goes_on_with_the_optimizer_of_another_device(
     configure: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: str,
 ) -> None:
     """QLoRA's on a card is bitsandbytes', elsewhere torch's; here both compute on a CPU."""
-    chosen = trainers._optimizer
+    chosen = trainer._optimizer
 
     def on(device: str) -> None:
-        monkeypatch.setattr(trainers, "_optimizer", lambda _, *, qlora: chosen(device, qlora=True))
+        monkeypatch.setattr(trainer, "_optimizer", lambda _, *, qlora: chosen(device, qlora=True))
 
     on(began)
     settings, run, before = every_step_saved(configure, monkeypatch, tmp_path)

@@ -17,8 +17,7 @@ from facts_to_learn import FACTS, Configure
 
 from phi3kit import runs
 from phi3kit.errors import DataError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, metrics
-from phi3kit.finetune import trainer as trainers
+from phi3kit.finetune import answer_trainer, checkpoints, metrics, trainer
 from phi3kit.finetune.train import finetune
 from phi3kit.models import loading
 from phi3kit.models.adapters import adapter_folder
@@ -150,7 +149,7 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     class Killed(BaseException):
         pass
 
-    original = trainers.answer_loss
+    original = answer_trainer.answer_loss
     calls = 0
 
     def dies(*args: object, **kwargs: object) -> object:
@@ -161,7 +160,7 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
         return original(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainers, "answer_loss", dies)
+        patch.setattr(answer_trainer, "answer_loss", dies)
         with pytest.raises(Killed):
             finetune(configure(micro_batch_tokens=100_000), fresh=True)
     # Half a checkpoint of a later step, as a crash while saving leaves it.
@@ -205,7 +204,7 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
 def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
     configure: Configure, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    original = trainers.answer_loss
+    original = answer_trainer.answer_loss
     calls = 0
 
     def breaks(*args: object, **kwargs: object) -> object:
@@ -213,7 +212,7 @@ def test_a_loss_that_is_not_finite_stops_before_it_spoils_the_weights(
         calls += 1
         return original(*args, **kwargs) * (float("nan") if calls == 6 else 1.0)
 
-    monkeypatch.setattr(trainers, "answer_loss", breaks)
+    monkeypatch.setattr(answer_trainer, "answer_loss", breaks)
     settings = configure(micro_batch_tokens=100_000)
     with pytest.raises(RunError, match=r"the loss became nan at step 6.*learning_rate") as caught:
         finetune(settings)
@@ -261,7 +260,7 @@ def test_qlora_pages_its_optimizer_on_cuda_alone(tmp_path: Path, device: str, ql
                                                  optimizer: str) -> None:
     own = load({"finetune.qlora": qlora}).values.finetune
     loaded: Any = SimpleNamespace(device=device, dtype="float32")
-    assert trainers._arguments(loaded, 8, own, tmp_path).optim == optimizer
+    assert trainer._arguments(loaded, 8, own, tmp_path).optim == optimizer
 
 
 def test_a_checkpoint_is_never_older_than_ten_minutes(
@@ -274,7 +273,7 @@ def test_a_checkpoint_is_never_older_than_ten_minutes(
         return original(root, name)
 
     monkeypatch.setattr(checkpoints, "saving", watched)
-    monkeypatch.setattr(trainers, "_SAVES", 1)
+    monkeypatch.setattr(trainer, "_SAVES", 1)
     plain = finetune(configure())
     assert saved == ["checkpoint-10"]
     shutil.copytree(plain.run, tmp_path / "plain")
@@ -286,7 +285,7 @@ def test_a_checkpoint_is_never_older_than_ten_minutes(
         now += 120.0
         return now
 
-    monkeypatch.setattr(trainers.time, "monotonic", clock)
+    monkeypatch.setattr(answer_trainer.time, "monotonic", clock)
     again = finetune(configure(), fresh=True)
     steps = [int(name.rpartition("-")[2]) for name in saved]
     assert len(steps) > 2 and steps[-1] == 10

@@ -199,18 +199,9 @@ def _interruptible(trainer: Any, team: Processes) -> Iterator[threading.Event]:
     Yields:
         An event that is set when training was interrupted.
     """
-    from transformers import TrainerCallback
+    from phi3kit.finetune.callbacks import SaveAndStop
 
     interrupted = threading.Event()
-
-    class SaveAndStop(TrainerCallback):  # type: ignore[misc]
-        """Asks the Trainer for a checkpoint and to stop."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:
-            if team.any(interrupted.is_set()):
-                interrupted.set()
-                control.should_save = control.should_training_stop = True
-            return control
 
     def on_signal(number: int, frame: Any) -> None:
         if interrupted.is_set():
@@ -218,7 +209,7 @@ def _interruptible(trainer: Any, team: Processes) -> Iterator[threading.Event]:
         interrupted.set()
         note("stopping after this step, to save it (Ctrl-C again: at once) …")
 
-    trainer.add_callback(SaveAndStop())
+    trainer.add_callback(SaveAndStop(team, interrupted))
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # signals are the main thread's
         return

@@ -13,7 +13,7 @@ and each cuts its share out of what is loaded.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,7 @@ def put_together(loaded: Loaded, team: Processes) -> None:
     from transformers import AutoModelForCausalLM
 
     shared = loaded.model
-    state = _gathered_weights(shared, keep=team.leads)
+    state = gathered_weights(shared, keep=team.leads)
     if not team.leads:
         return
     with torch.device("meta"):
@@ -109,66 +109,18 @@ def put_together(loaded: Loaded, team: Processes) -> None:
     loaded.model = model
 
 
-def sharing(trainer: type) -> Any:
-    """The class of trainers that train by shares.
-
-    Args:
-        trainer: our trainer's class, see `trainer`.
-    """
-    import torch
-    from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
-
-    class SharingTrainer(trainer):  # type: ignore[misc]
-        """What is saved is gathered by all first, and written by the first process."""
-
-        _weights: dict[str, Any]
-        _moments: dict[str, Any]
-
-        def _loss(self, model: Any, tensors: Mapping[str, Any]) -> Any:
-            if not self.plain_head:  # the model's own forward gathers
-                return super()._loss(model, tensors)
-            return model.answer_loss(**tensors)
-
-        def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            self._weights = _gathered_weights(self.model, keep=self.team.leads)
-            self._moments = _gathered(self.optimizer.state_dict(), keep=self.team.leads)
-            try:
-                super()._save_checkpoint(model, trial)
-            finally:
-                del self._weights, self._moments
-
-        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
-            super()._save(output_dir, self._weights)
-
-        def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-            torch.save(self._moments, Path(output_dir) / OPTIMIZER_NAME)
-            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
-
-        def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-            _load_weights(self.model, Path(resume_from_checkpoint))
-
-        def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-            if checkpoint is None:
-                return
-            read = functools.partial(torch.load, map_location="cpu", weights_only=True)
-            _load_moments(self.optimizer, read(Path(checkpoint) / OPTIMIZER_NAME, mmap=True))
-            self.lr_scheduler.load_state_dict(read(Path(checkpoint) / SCHEDULER_NAME))
-
-    return SharingTrainer
-
-
-def _gathered_weights(model: Any, *, keep: bool) -> dict[str, Any]:
+def gathered_weights(model: Any, *, keep: bool) -> dict[str, Any]:
     """The state of a model; names that share a weight share it there too."""
     held: dict[int, Any] = {}
     found = {}
     for name, weight in model.state_dict(keep_vars=True).items():
         if id(weight) not in held:
-            held[id(weight)] = _gathered(weight.detach(), keep=keep)
+            held[id(weight)] = gathered(weight.detach(), keep=keep)
         found[name] = held[id(weight)]
     return found
 
 
-def _gathered(state: Any, *, keep: bool) -> Any:
+def gathered(state: Any, *, keep: bool) -> Any:
     """A state with whole tensors in host memory, gathered one after the other.
 
     Args:
@@ -185,7 +137,7 @@ def _gathered(state: Any, *, keep: bool) -> Any:
     return tree_map_only(torch.Tensor, whole, state)
 
 
-def _load_weights(model: Any, checkpoint: Path) -> None:
+def load_weights(model: Any, checkpoint: Path) -> None:
     """Give a model that is shared out the values of a checkpoint.
 
     Raises:
@@ -206,7 +158,7 @@ def _load_weights(model: Any, checkpoint: Path) -> None:
                        where=str(checkpoint), mend="Remove this checkpoint")
 
 
-def _load_moments(optimizer: Any, whole: dict[str, Any]) -> None:
+def load_moments(optimizer: Any, whole: dict[str, Any]) -> None:
     """Give an optimizer the state that an optimizer of whole weights would have."""
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state = {at: {key: _share_of(value, weight) for key, value in whole["state"][at].items()}
