@@ -120,3 +120,16 @@ def test_layers_with_dropout_keep_their_own_forward(learner: Path) -> None:
                        quantization="none", training=True)
     add_lora(loaded, rank=4, alpha=8, dropout=0.1, seed=0)
     assert fuse(loaded.model) == 0
+
+
+def test_padding_alone_does_not_fill_a_window() -> None:
+    """From a window's width on transformers gives a model's attention a mask."""
+    rows = [encoded(40, 1), encoded(38, 1), encoded(45, 1)]
+
+    def widths(window: int | None) -> list[int]:
+        batch = Collator(0, 1, window=window)(rows)
+        return [micro["input_ids"].shape[1] for micro in batch["micro"]]
+
+    assert widths(None) == [48, 48, 48]
+    assert widths(48) == [47, 47, 47]
+    assert widths(45) == [48, 44, 44]  # the first one fills it by itself

@@ -126,13 +126,26 @@ def test_the_adapter_comes_back_after_an_error_in_the_block(tiny_settings, run):
     assert torch.equal(_logits(loaded.model), adapted)
 
 
-def test_on_a_gpu_the_adapter_stays_apart_and_answers_the_same(tiny_settings, run):
+@pytest.mark.parametrize(("quantization", "free", "folds"), [
+    ("none", 2**34, True), ("none", 2**12, False), ("none", None, False), ("nf4", 2**34, False)])
+def test_on_a_gpu_the_adapter_is_folded_where_memory_holds_both(
+        tiny_settings, run, monkeypatch, quantization, free, folds):
+    loaded = load_base(tiny_settings, quantization=quantization)
+    loaded.device = "cuda"  # only the choice hangs on it
+    monkeypatch.setattr(adapters, "free_memory", lambda device: free)
+    adapters.attach(loaded, run)
+    assert (loaded.folded is not None) is folds
+
+
+def test_on_a_gpu_without_room_the_adapter_stays_apart_and_answers_the_same(
+        tiny_settings, run, monkeypatch):
     import torch
 
     folded, apart = (load_base(tiny_settings, quantization="none") for _ in range(2))
     base = _logits(apart.model)
     adapters.attach(folded, run)
     apart.device = "cuda"  # only the choice hangs on it
+    monkeypatch.setattr(adapters, "free_memory", lambda device: 2**12)
     adapters.attach(apart, run)
     assert apart.folded is None
     assert torch.allclose(_logits(folded.model), _logits(apart.model), atol=1e-5)

@@ -13,9 +13,15 @@ from phi3kit.finetune.packing import balanced, packs
 _STEP = 16
 
 
-def padded_width(length: int) -> int:
-    """Tokens that a row of `length` tokens has as the longest of its micro-batch."""
-    return -(-length // _STEP) * _STEP
+def padded_width(length: int, window: int | None = None) -> int:
+    """Tokens that a row of `length` tokens has as the longest of its micro-batch.
+
+    Args:
+        window: tokens that the model's attention looks back over. From as many on transformers
+            gives it a mask, which fast kernels do not take: padding alone shall not lead there.
+    """
+    width = -(-length // _STEP) * _STEP
+    return width if window is None or length >= window else min(width, window - 1)
 
 
 def micro_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
@@ -81,12 +87,14 @@ class Collator:
     """
 
     def __init__(self, pad_id: int, budget: int, processes: int = 1, *,
-                 packed: bool = False, lanes: int = 1, room: int | None = None) -> None:
+                 packed: bool = False, lanes: int = 1, room: int | None = None,
+                 window: int | None = None) -> None:
         self._pad_id = pad_id
         self._budget = budget
         self._lanes, self._processes = lanes, processes
         self._room = budget if room is None else room
         self._packed = packed
+        self._window = window
 
     def __call__(self, rows: Sequence[Encoded]) -> dict[str, Any]:
         """{"micro": [{"input_ids", "labels": int64[rows, width]}, …], "tokens", "trained"}.
@@ -110,8 +118,9 @@ class Collator:
                     "labels": torch.tensor([[*labels, *[IGNORED] * rest]]),
                     "position_ids": torch.tensor([[*positions, *range(rest)]])}
 
-        widths = [len(row.input_ids) if self._packed else padded_width(len(row.input_ids))
-                  for row in rows]
+        lengths = [len(row.input_ids) for row in rows]
+        widths = lengths if self._packed else [
+            padded_width(length, self._window) for length in lengths]
         groups = step_groups(widths, self._budget, room=self._room, lanes=self._lanes,
                              processes=self._processes, packed=self._packed)
         if self._packed:

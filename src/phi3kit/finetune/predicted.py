@@ -111,8 +111,11 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu",
         float32=row.float32, lanes=row.lanes))
-    # A GPU's peak is what the tensors had, without context and fragmentation.
-    held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
+    held = sum(parts.values())
+    if row.device != "cpu":  # the peak there is what torch's allocator gave to tensors,
+        held -= parts["overhead"]
+        if row.device == "cuda" and row.method == "qlora":  # and paged moments are not of it
+            held -= parts["optimizer"]
     if row.sharded:
         held -= shared_out(shape, row.method, row.processes, float32=row.float32)
         if row.method == "full" and row.device == "cpu":

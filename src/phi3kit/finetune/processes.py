@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from phi3kit.dataset.encode import IGNORED
-from phi3kit.errors import Phi3kitError, RunError
+from phi3kit.errors import Phi3kitError, RunError, first_line
 from phi3kit.finetune.fused import is_shared_out
 
 T = TypeVar("T")
@@ -170,9 +170,28 @@ def join(device: str) -> Processes:
 
         from phi3kit.models.hardware import pick_device
 
-        # The Trainer finds this state and uses it.
-        PartialState(cpu=pick_device(device) == "cpu", timeout=_PATIENCE)
+        on_cpu = pick_device(device) == "cpu"
+        try:
+            PartialState(cpu=on_cpu, timeout=_PATIENCE)  # the Trainer finds this state, and uses it
+        except NotImplementedError as error:  # by accelerate, of RTX 40 cards under old drivers
+            raise RunError(f"the cards cannot speak to each other ({first_line(error)})",
+                           where="torchrun",
+                           mend="Update their driver, or set NCCL_P2P_DISABLE=1 and "
+                                "NCCL_IB_DISABLE=1") from error
+        if not on_cpu:
+            _share_cores()
     return team
+
+
+def _share_cores() -> None:
+    """A part of the machine's cores for each process that it runs, to load and round weights by.
+
+    torchrun leaves each of them one.
+    """
+    import torch
+
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
 
 
 @contextlib.contextmanager

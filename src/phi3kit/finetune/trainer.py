@@ -59,7 +59,8 @@ def make_trainer(loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSett
     lanes = lanes_for(loaded, settings)
     room = room_of(loaded.model, pass_tokens, lanes)
     collator = Collator(0 if pad is None else pad, pass_tokens, team.size, packed=packed,
-                        lanes=lanes, room=room)
+                        lanes=lanes, room=room, window=getattr(
+                            loaded.model.config.get_text_config(), "sliding_window", None))
     sharded = sharding.wanted(settings, team)
     trainer = (SharingTrainer if sharded and settings.full else AnswerTrainer)(
         run=run, team=team, sharded=sharded, lanes=Lanes(lanes, room) if lanes > 1 else None,

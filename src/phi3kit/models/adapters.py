@@ -20,6 +20,7 @@ from phi3kit.files import flush, flush_tree, write_json
 from phi3kit.models import starts
 from phi3kit.models.bases import resolve_base
 from phi3kit.models.folding import Folded, folding
+from phi3kit.models.hardware import free_memory
 from phi3kit.models.linear import target_modules
 from phi3kit.models.loading import Loaded
 from phi3kit.models.quiet import hush
@@ -213,8 +214,8 @@ def attach(loaded: Loaded, adapter: Path) -> None:
 
     On a CPU the adapter is folded into the weights (computed in float32, then rounded to the
     base's type), because its many small products slow prompts down several times; the base's
-    own weights are kept beside them, so that `without_adapter` is exact. On a GPU, where
-    memory is what is short, it stays apart.
+    own weights are kept beside them, so that `without_adapter` is exact. On a GPU too where
+    it has the memory for both, and the weights are not 4-bit values; else it stays apart.
 
     Raises:
         ModelError: trained on another base, chat template or tokenizer; damaged,
@@ -247,12 +248,25 @@ def attach(loaded: Loaded, adapter: Path) -> None:
         raise ModelError("the adapter's weights are not those of its configuration",
                          where=str(folder), mend="Copy it again or train again")
     model.eval()
-    if loaded.device == "cpu":
+    if _folds(loaded, model):
         loaded.folded = Folded(tuple(_folding(model)))
         loaded.model = model.unload()
         loaded.folded.show(adapted=True)
     else:
         loaded.model = model
+
+
+def _folds(loaded: Loaded, model: Any) -> bool:
+    """Whether the adapter is added into the weights, and the base's are kept beside them.
+
+    On a card where half of what is free holds them: the adapter's own products are small, and
+    to start them takes about as long for a token as the base's do.
+    """
+    if loaded.device == "cpu":
+        return True
+    free = free_memory(loaded.device)
+    size = sum(layer.get_base_layer().weight.nbytes for layer in _adapted_layers(model))
+    return loaded.quantization == "none" and free is not None and size <= free // 2
 
 
 def _refuse_other_reading(record: dict[str, Any], loaded: Loaded, folder: Path) -> None:
@@ -300,9 +314,13 @@ def merge(loaded: Loaded) -> None:
 
 
 def _folding(model: Any) -> Iterator[tuple[Any, Any, Any]]:
+    return folding(_adapted_layers(model))
+
+
+def _adapted_layers(model: Any) -> list[Any]:
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return folding([m for m in model.modules() if isinstance(m, BaseTunerLayer)])
+    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
 
 
 def _short(fingerprint: str) -> str:

@@ -197,7 +197,8 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "over the network twice per micro-batch, and with full their gradients. The result is "
         "the same."))] = False
     seed: Annotated[int, Meta(ge=0, description=(
-        "Same seed, same data, same machine: same adapter. Trainings with several seeds tell "
+        "Same seed, same data, same machine: same adapter (on a CPU to the bit; a card's kernels "
+        "may add up in another order). Trainings with several seeds tell "
         "how much of a score is luck (compare.more_adapters)."))] = 0
     report_to: Annotated[Literal["none", "tensorboard", "wandb", "mlflow"], Meta(description=(
         "A tracker that gets each step's loss too, beside metrics.jsonl; its package has to be "
