@@ -36,7 +36,7 @@ def answers(settings: Any, model: ModelSettings, adapter: Path | None) -> list[s
 
 @pytest.mark.parametrize("way", WAYS)
 def test_it_learns_the_facts(configure: Configure, way: str) -> None:
-    settings = configure(epochs=200, **WAYS[way])
+    settings = configure(epochs=200, learning_rate=5e-3, **WAYS[way])
     report = finetune(settings)
     assert report.final_loss < 0.05 < report.losses[0]
     assert report.method == ("qlora" if settings.finetune.qlora else "lora")
