@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # A worker takes a file at a time. These take minutes: begun last, they would leave cores idle.
 _FIRST = ("test_main_job.py", "test_ingest_hostile.py", "test_scripts.py")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled_heap() -> Iterator[None]:
+    """What the tests before left, such as libraries, is not searched for garbage again and again.
+
+    Much of what is tested collects garbage, which takes a second where so much is imported.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

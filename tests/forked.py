@@ -6,6 +6,7 @@ that does. Python's own forkserver imports them once for all of a worker's tests
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 
 # Not OpenVINO: it is to be imported without its telemetry, which is the command's to see to.
 _LIBRARIES = ("phi3kit.cli.app", "torch", "transformers.models.phi3", "transformers.models.llama",
-              "peft", "chromadb", "scipy.stats")
+              "peft", "chromadb", "scipy.stats", "phi3kit.finetune.answer_trainer", "datasets")
 
 
 def available() -> bool:
@@ -51,6 +52,7 @@ def run(args: Sequence[str], *, cwd: Path, input: str | None, env: Mapping[str, 
 
 
 def _command(args: list[str], cwd: str, env: dict[str, str], streams: list[str]) -> None:
+    gc.freeze()  # what it was forked with is not searched for garbage
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
