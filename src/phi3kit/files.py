@@ -14,6 +14,15 @@ from typing import Any
 from phi3kit.errors import DataError
 
 
+def expanded(name: str | Path) -> Path:
+    """`name` with a home folder in the place of a leading `~` or `~user`, as shells do it.
+
+    Where it begins with nobody's home it is a name like any other, and stays: Word keeps
+    `~$report.docx` beside an open report.docx. `Path.expanduser` raises there.
+    """
+    return Path(os.path.expanduser(name))  # noqa: PTH111
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Write UTF-8 `text` to `path` so that a reader sees the old file or the new one.
 
