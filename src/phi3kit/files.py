@@ -1,4 +1,4 @@
-"""Writing that is whole or absent, and hashing."""
+"""Names of files, writing that is whole or absent, and hashing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,14 @@ def expanded(name: str | Path) -> Path:
     `~$report.docx` beside an open report.docx. `Path.expanduser` raises there.
     """
     return Path(os.path.expanduser(name))  # noqa: PTH111
+
+
+def composed(text: str) -> str:
+    """`text` as it is compared with what was typed: "ü" as one character.
+
+    The names of a Mac's files have a letter and a mark. Both look alike and are different texts.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def write_atomic(path: Path, text: str) -> None:
