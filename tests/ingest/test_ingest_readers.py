@@ -312,27 +312,47 @@ def test_docx_loses_nothing_that_is_wrapped(tmp_path):
         "plain added chosen\n\nboxed\n\na block\n\n| a block |\n| --- |")
 
 
-def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
-    names = f"xmlns:w='{nsmap['w']}'"
+_PARAGRAPH = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
+
+
+def docx_with_note(body, note):
+    """A Word document of that body; a reference to footnote 2 is one to `note`."""
+    names = (f"xmlns:w='{nsmap['w']}' "
+             "xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'")
     relation = ("<Relationship Id='rId99' Target='footnotes.xml' Type='http://schemas.openxmlformats"
                 ".org/officeDocument/2006/relationships/footnotes'/></Relationships>")
     kind = ("<Override PartName='/word/footnotes.xml' ContentType='application/vnd.openxmlformats-"
             "officedocument.wordprocessingml.footnotes+xml'/></Types>")
-    text = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
     data = hostile_parts.rezipped(
         hostile_parts.docx("x"), _Content_Types__xml=lambda xml: xml.replace(
             b"</Types>", kind.encode()),
         word___rels__document_xml_rels=lambda xml: xml.replace(
             b"</Relationships>", relation.encode()),
-        word__document_xml=f"<w:document {names}><w:body>" + text.format(
-            "It holds.", "<w:footnoteReference w:id='2'/>") + text.format("Next.", "")
-        + "</w:body></w:document>")
+        word__document_xml=f"<w:document {names}><w:body>{body}</w:body></w:document>")
     out = io.BytesIO(data)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("word/footnotes.xml", f"<w:footnotes {names}><w:footnote w:id='2'>"
-                         + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
-    assert read("a.docx", out.getvalue(), tmp_path).text == (
-        "It holds.\n\nBelow 40 bar.\n\nNext.")
+                         + _PARAGRAPH.format(note, "") + "</w:footnote></w:footnotes>")
+    return out.getvalue()
+
+
+_REFERENCE = "<w:footnoteReference w:id='2'/>"
+
+
+def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
+    data = docx_with_note(_PARAGRAPH.format("It holds.", _REFERENCE)
+                          + _PARAGRAPH.format("Next.", ""), "Below 40 bar.")
+    assert read("a.docx", data, tmp_path).text == "It holds.\n\nBelow 40 bar.\n\nNext."
+
+
+def test_docx_boxes_and_notes_of_a_table_stand_below_it(tmp_path):
+    box = f"<w:txbxContent>{_PARAGRAPH.format('boxed', _REFERENCE)}</w:txbxContent>"
+    twice = (f"<mc:AlternateContent><mc:Choice Requires='wps'>{box}</mc:Choice>"
+             f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>")
+    data = docx_with_note(f"<w:tbl><w:tr><w:tc>{_PARAGRAPH.format('Load', twice)}</w:tc></w:tr>"
+                          f"</w:tbl>{_PARAGRAPH.format('Next.', '')}", "Below 40 bar.")
+    assert read("a.docx", data, tmp_path).text == (
+        "| Load |\n| --- |\n\nboxed\n\nBelow 40 bar.\n\nNext.")
 
 
 def test_docx_margins_are_told_once_under_no_heading(tmp_path):
