@@ -125,6 +125,22 @@ def test_pdf_pages(tmp_path):
     assert not document.problems  # an empty page is no scan
 
 
+def test_a_broken_page_of_a_pdf_is_told_and_the_others_are_read(tmp_path):
+    shown = (b"/Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Resources "
+             b"<</Font <</A <</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>>>>>")
+    said = hostile_parts.stream(b"BT /A 9 Tf 9 9 Td (It holds.) Tj ET", b"")
+    broken = hostile_parts.stream(b"\xff\xff\xff", b"/Filter /LZWDecode")
+    data = hostile_parts.raw_pdf([
+        b"<</Type /Catalog /Pages 2 0 R>>", b"<</Type /Pages /Kids [3 0 R 4 0 R] /Count 2>>",
+        b"<<%s /Contents 6 0 R>>" % shown, b"<<%s /Contents 5 0 R>>" % shown, said, broken])
+    document = read("a.pdf", data, tmp_path)
+    assert [(p.page, document.text[p.start:p.end]) for p in document.parts] == [(2, "It holds.")]
+    (problem,) = document.problems
+    assert problem.where == "p. 1" and problem.why.startswith("the page cannot be read (")
+    with pytest.raises(DataError, match="damaged PDF"):
+        read("a.pdf", data.replace(b"[3 0 R 4 0 R] /Count 2", b"[3 0 R] /Count 1 "), tmp_path)
+
+
 def test_pdf_words_that_a_line_cuts_are_whole_again(tmp_path):
     page = ("The mainte-\nnance of state-of-the-\nart pumps, pre-\nand post-war, by a well-known\n"
             "and a well-\nknown yard; the K-\nring, an X-\nray and Smith-\nJones stay.")
