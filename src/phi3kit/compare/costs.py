@@ -144,7 +144,9 @@ def _searching(arm: Arm, measured: Measured) -> float:
         return 0.0
     searched = sum(used.searched for used in measured.arms.values())
     seconds = sum(used.search_seconds for used in measured.arms.values())
-    return (1 - own.searched / own.answers) * seconds / searched if searched else 0.0
+    # A prompt that does not fit is searched for again with fewer passages: more than answers.
+    spared = max(0.0, 1 - own.searched / own.answers)
+    return spared * seconds / searched if searched else 0.0
 
 
 def _refreshes(cost: ArmCost, refreshes: float, worth: Prices) -> float | None:
