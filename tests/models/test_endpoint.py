@@ -15,6 +15,7 @@ from phi3kit.errors import ModelError
 from phi3kit.models import endpoint
 from phi3kit.models.endpoint import EndpointGenerator, as_data
 from phi3kit.models.loading import load_base
+from phi3kit.models.server_errors import Mends, explain
 from phi3kit.models.server_url import checked_url
 from phi3kit.models.thoughts import without_thoughts
 from speaks_openai import ChatServer, chat_server
@@ -80,6 +81,38 @@ def test_what_would_fail_every_prompt_stops(server, status, said):
     with pytest.raises(ModelError, match=said):
         answers(server, *"abcdef")
     assert len(server.requests) <= 8 + 6
+
+
+def test_a_prompt_that_is_not_answered_in_time_costs_itself_only(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "_RETRIES", 0)
+    monkeypatch.setattr(endpoint, "_TIMEOUT", 4.0)
+    server.orders = ["hang"]
+    found = answers(server, "one", "two")
+    assert sorted(g.text for g in found)[0] == "" and sum(bool(g.text) for g in found) == 1
+    (late,) = [g for g in found if g.error]
+    assert late.error == ("the server did not answer within 4 s. Take a smaller model there, or "
+                          "set ask.max_new_tokens lower")
+
+
+def test_a_server_that_answers_nothing_in_time_stops(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "_RETRIES", 0)
+    monkeypatch.setattr(endpoint, "_TIMEOUT", 1.0)
+    server.orders = ["hang"] * 50
+    with pytest.raises(ModelError, match="did not answer within 1 s"):
+        answers(server, *map(str, range(40)))
+    assert len(server.requests) < 40
+
+
+@pytest.mark.parametrize(("cause", "said"), [
+    ("ReadTimeout", "did not answer within 9 s. Wait"), ("ConnectTimeout", "be reached. Start")])
+def test_time_runs_out_for_an_answer_or_for_the_connection(cause, said):
+    import openai
+
+    error = openai.APITimeoutError(request=None)
+    error.__cause__ = type(cause, (Exception,), {})()
+    told = explain(error, model="m", where="w", seconds=9.0, mends=Mends(
+        key="", model="", unreachable="Start it", slow="Wait"))
+    assert said in str(told)
 
 
 def test_no_server(server, monkeypatch):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.generate import Generation, OnBatch
 from phi3kit.models.server_answer import ServerAnswer
-from phi3kit.models.server_errors import Mends, explain
+from phi3kit.models.server_errors import Mends, explain, is_slow
 from phi3kit.models.server_url import KEY, checked_url
 from phi3kit.models.thoughts import without_thoughts
 from phi3kit.records import Message
@@ -36,6 +36,10 @@ _CONTROL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>|"
     r"<｜[^｜<>]{1,40}｜>")
 _BREAK = "\u200b"
+
+
+class _SlowError(ModelError):
+    """A prompt was not answered in time, which says little of the others."""
 
 
 class EndpointGenerator:
@@ -73,21 +77,30 @@ class EndpointGenerator:
                  batch_tokens: int, on_batch: OnBatch | None = None) -> list[Generation]:
         """Answer every prompt, several requests at a time; results in the order of the prompts.
 
-        A prompt that the server refuses, or spends all tokens on thoughts for, gets a
-        `Generation` with `error`; 429 and server errors are tried again first. Thoughts are no
-        part of an answer. `batch_tokens` is the server's affair and not used.
+        A prompt that the server refuses, does not answer in time, or spends all tokens on
+        thoughts for, gets a `Generation` with `error`; 429, server errors and time that ran out
+        are tried again first. Thoughts are no part of an answer. `batch_tokens` is the server's
+        affair and not used.
 
         Raises:
-            ModelError: the server cannot be reached, or refuses the key or the model.
+            ModelError: the server cannot be reached, refuses the key or the model, or answers
+                none of the first prompts in time.
         """
         results: dict[int, Generation] = {}
+        late = 0
         with ThreadPoolExecutor(_PARALLEL) as pool:
             waiting = {pool.submit(self._answer, messages, max_new_tokens): i
                        for i, messages in enumerate(prompts)}
             try:
                 for done in as_completed(waiting):
                     i = waiting[done]
-                    results[i] = done.result()
+                    try:
+                        results[i] = done.result()
+                    except _SlowError as error:
+                        late += 1
+                        if late == len(results) + 1 == _PARALLEL:
+                            raise  # none came of those that were asked at once: it hangs
+                        results[i] = self._late(prompts[i], error)
                     if on_batch:
                         on_batch([i], [results[i]])
             except BaseException:
@@ -143,7 +156,10 @@ class EndpointGenerator:
             choice, answer = found.choices[0], ServerAnswer()
             written = answer.take(choice, choice.message)
         except _fatal() as error:
-            raise self._error(error) from error
+            raised = self._error(error)
+            if is_slow(error):
+                raise _SlowError(raised.what, where=raised.where, mend=raised.mend) from error
+            raise raised from error
         except (AttributeError, TypeError, IndexError):
             return Generation("", self.count_tokens(messages), 0,
                               time.perf_counter() - started, error=_no_answer(self._url).what)
@@ -158,6 +174,10 @@ class EndpointGenerator:
             used.completion_tokens if used else len(written) // _CHARACTERS_PER_TOKEN,
             time.perf_counter() - started, error=str(silence or ""))
 
+    def _late(self, messages: Sequence[Message], error: ModelError) -> Generation:
+        why = ModelError(error.what, mend=error.mend)  # the server is the same for all
+        return Generation("", self.count_tokens(messages), 0, _TIMEOUT, error=str(why))
+
     def _request(self, messages: Sequence[Message], max_new_tokens: int) -> dict[str, Any]:
         # Newer models of OpenAI's own refuse the name that every other server understands.
         limit = "max_completion_tokens" if _is_openai(self._url) else "max_tokens"
@@ -171,7 +191,8 @@ class EndpointGenerator:
             key=f"Set {name} in the environment",
             model=f"Name with {self._named_by[1]} one that it serves, and end the URL with /v1 "
                   "if its API lies there",
-            unreachable=f"Start it, or correct {self._named_by[0]}"))
+            unreachable=f"Start it, or correct {self._named_by[0]}",
+            slow="Take a smaller model there, or set ask.max_new_tokens lower"), seconds=_TIMEOUT)
 
 
 def _fatal() -> tuple[type[Exception], ...]:
