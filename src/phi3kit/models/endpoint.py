@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
 import re
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,25 +89,31 @@ class EndpointGenerator:
         """
         results: dict[int, Generation] = {}
         late = 0
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            waiting = {pool.submit(self._answer, messages, max_new_tokens): i
-                       for i, messages in enumerate(prompts)}
-            try:
-                for done in as_completed(waiting):
-                    i = waiting[done]
-                    try:
-                        results[i] = done.result()
-                    except _SlowError as error:
-                        late += 1
-                        if late == len(results) + 1 == _PARALLEL:
-                            raise  # none came of those that were asked at once: it hangs
-                        results[i] = self._late(prompts[i], error)
-                    if on_batch:
-                        on_batch([i], [results[i]])
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        requests = _Requests(functools.partial(self._answer, self._client, max_new_tokens), prompts)
+        try:
+            while len(results) < len(prompts):
+                i, found = requests.next()
+                if isinstance(found, _SlowError):
+                    late += 1
+                    if late == len(results) + 1 == _PARALLEL:
+                        raise found  # none came of those that were asked at once: it hangs
+                    found = self._late(prompts[i], found)
+                elif isinstance(found, BaseException):
+                    raise found
+                results[i] = found
+                if on_batch:
+                    on_batch([i], [found])
+        except BaseException:
+            requests.stop()
+            self._close()
+            raise
         return [results[i] for i in range(len(prompts))]
+
+    def _close(self) -> None:
+        """Let go of the connections: what is asked for over them now fails and is not retried."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
 
     def probe(self) -> None:
         """See by one short request whether the server is there and knows the key and the model.
@@ -148,11 +155,11 @@ class EndpointGenerator:
         except Exception as error:  # the client's own, and those of its transport library
             raise self._error(error) from error
 
-    def _answer(self, messages: Sequence[Message], max_new_tokens: int) -> Generation:
+    def _answer(self, client: Any, max_new_tokens: int,
+                messages: Sequence[Message]) -> Generation:
         started = time.perf_counter()
         try:
-            found = self._client.chat.completions.create(**self._request(
-                messages, max_new_tokens))
+            found = client.chat.completions.create(**self._request(messages, max_new_tokens))
             choice, answer = found.choices[0], ServerAnswer()
             written = answer.take(choice, choice.message)
         except _fatal() as error:
@@ -193,6 +200,44 @@ class EndpointGenerator:
                   "if its API lies there",
             unreachable=f"Start it, or correct {self._named_by[0]}",
             slow="Take a smaller model there, or set ask.max_new_tokens lower"), seconds=_TIMEOUT)
+
+
+class _Requests:
+    """Asks for answers to prompts, several at a time.
+
+    In threads that end with the process. Those of a ThreadPoolExecutor are waited for, by it and
+    by the interpreter: after Ctrl-C for as long as a slow server takes, and it is asked again.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[Message]], Generation],
+                 prompts: Sequence[Sequence[Message]]) -> None:
+        self._answer = answer
+        self._left: queue.SimpleQueue[tuple[int, Sequence[Message]]] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[tuple[int, Generation | BaseException]] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        for numbered in enumerate(prompts):
+            self._left.put(numbered)
+        for _ in range(min(_PARALLEL, len(prompts))):
+            threading.Thread(target=self._work, name="phi3kit-request", daemon=True).start()
+
+    def next(self) -> tuple[int, Generation | BaseException]:
+        """The place of a prompt and its answer, or the error of asking for it, as it comes."""
+        return self._came.get()
+
+    def stop(self) -> None:
+        """Ask for no others."""
+        self._stopped.set()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                i, messages = self._left.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._came.put((i, self._answer(messages)))
+            except BaseException as error:
+                self._came.put((i, error))
 
 
 def _fatal() -> tuple[type[Exception], ...]:
