@@ -414,6 +414,8 @@ def test_docx_margins_are_told_once_under_no_heading(tmp_path):
     ("<p>The un<b>believ</b>able H<sub>2</sub>O</p>", "The unbelievable H2O"),
     ("<h1>A</h1><div>so:</div><pre>if x:\n    go()</pre><div>end</div>",
      "# A\n\nso:\n\n```\nif x:\n    go()\n```\n\nend"),
+    ("<h1>A</h1><pre>if x:<br>    go()<br/><b>end</b></pre>",
+     "# A\n\n```\nif x:\n    go()\nend\n```"),
 ])
 def test_html_neither_joins_nor_cuts_words_nor_says_them_twice(body, text, tmp_path):
     assert read("a.html", f"<html><body>{body}</body></html>", tmp_path).text == text
