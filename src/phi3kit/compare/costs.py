@@ -27,6 +27,7 @@ from phi3kit.ingest.built import Built, read_built
 from phi3kit.ingest.site import site_of
 from phi3kit.records import Arm, ArmCost, Costs, Row, as_json
 from phi3kit.settings import Settings
+from phi3kit.wording import in_seconds
 
 COSTS = "costs.json"
 # An answer counts as right when the deciding metric gives at least this.
@@ -194,7 +195,7 @@ def _refresh_basis(found: Sequence[ArmCost], settings: Settings, worth: Prices,
                if settings.compare.refreshes_per_month is None else
                "Nothing is ever made anew: refreshes are 0 a month.")
         return
-    indexed = f", which took {built.seconds:.3g} s for {built.chunks} chunks" if built else ""
+    indexed = f", which took {in_seconds(built.seconds)} for {built.chunks} chunks" if built else ""
     yield (f"A refresh indexes everything anew where an arm retrieves{indexed}, and trains anew "
            "where it is tuned.")
     if worth.per_second is None:
