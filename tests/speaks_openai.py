@@ -28,7 +28,7 @@ class ChatServer(ThreadingHTTPServer):
         requests: (path, headers, body) of each request.
         orders: what to do with the next requests, in order: a status, "garbage", "hang up", …,
             or the message to answer with and how it ended, as (fields, finish reason); when it
-            is empty, answer.
+            is empty, answer. "hang" answers nothing for a minute, or until the server is closed.
     """
 
     daemon_threads = True
@@ -37,6 +37,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self.orders: list[Any] = []
+        self.closed = threading.Event()
 
     @property
     def url(self) -> str:
@@ -54,7 +55,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append((self.path, dict(self.headers), body))
         order = self.server.orders.pop(0) if self.server.orders else None
-        if order == "hang up":
+        if order == "hang":
+            self.server.closed.wait(60)
+            self.close_connection = True
+        elif order == "hang up":
             self.close_connection = True
             self.connection.close()
         elif order == "garbage":
@@ -134,6 +138,7 @@ def chat_server() -> Iterator[ChatServer]:
     try:
         yield server
     finally:
+        server.closed.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from phi3kit import settings
 from phi3kit.errors import SettingsError
+from phi3kit.settings.names import paths
 
 
 def write(folder: Path, text: str) -> None:
@@ -60,6 +62,41 @@ def test_refused_by_name(project: Path, text: str, said: str) -> None:
         settings.load()
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_home_folder_stands_for_the_tilde_of_every_path(
+        project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/mo")
+    write(project, "runs: ~/runs\ningest:\n  store: ~/store\n  corpus: [~/docs, ./more/, ~$a.docx]"
+                   "\n  embedder: ~/e5\nfinetune:\n  dataset: ~/train.jsonl\n")
+    found = settings.load({"compare.questions": "~/q.jsonl", "compare.more_adapters": ("~/a",)})
+    values = found.values
+    assert values.ingest.corpus == ("/home/mo/docs", "./more/", "~$a.docx")
+    assert values.ingest.store == "/home/mo/store" and found.sources["ingest.store"] == "file"
+    assert (values.runs, values.finetune.dataset, values.compare.questions) == (
+        "/home/mo/runs", "/home/mo/train.jsonl", "/home/mo/q.jsonl")
+    assert values.compare.more_adapters == ("/home/mo/a",)
+    assert values.ingest.embedder == "~/e5"  # a name, which may be a folder's
+
+
+@pytest.mark.parametrize("text", ["", "ingest:\n  store: http://localhost:8000\n"])
+def test_what_has_no_tilde_stays_as_it_was_written(project: Path, text: str) -> None:
+    write(project, text)
+    values = settings.load({"runs": "./runs/"}).values
+    assert values.runs == "./runs/"
+    assert values.ingest.store == ("http://localhost:8000" if text else ".phi3kit/store")
+
+
+def test_which_settings_are_paths() -> None:
+    assert paths() == {
+        "runs", "ingest.corpus", "ingest.store", "ask.adapter", "finetune.dataset",
+        "compare.questions", "compare.adapter_rag", "compare.more_adapters",
+        "compare.more_adapters_rag", "compare.formats", "compare.general_questions",
+        "advise.scenario"}
+    said = {key for key, text in settings.keys().items()
+            if re.search(r"\b(file|[Ff]olders?)\b", text)}
+    at_a_hub_too = {"model.name", "ingest.embedder", "ask.rerank"}
+    assert said - paths() == {*at_a_hub_too, "ingest.prune", "finetune.init"}
 
 
 def test_a_section_that_is_none_is_refused_with_a_flag_of_it_too(project: Path) -> None:

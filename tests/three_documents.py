@@ -66,7 +66,7 @@ class Collection:
     """A store that holds DOCUMENTS, a sentence a passage."""
 
     fingerprint = property(lambda self: Searcher.fingerprint)
-    manifest = SimpleNamespace(precision="auto")
+    manifest = SimpleNamespace(embedder="minilm", precision="auto")
 
     def __init__(self, documents: dict[str, str] = DOCUMENTS) -> None:
         self._passages = [Passage(id=source, text=text, source=source, start=0, end=len(text))

@@ -1,4 +1,4 @@
-"""Writing that is whole or absent, and hashing."""
+"""Names of files, writing that is whole or absent, and hashing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,29 @@ import hashlib
 import json
 import os
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import DataError
+
+
+def expanded(name: str | Path) -> Path:
+    """`name` with a home folder in the place of a leading `~` or `~user`, as shells do it.
+
+    Where it begins with nobody's home it is a name like any other, and stays: Word keeps
+    `~$report.docx` beside an open report.docx. `Path.expanduser` raises there.
+    """
+    return Path(os.path.expanduser(name))  # noqa: PTH111
+
+
+def composed(text: str) -> str:
+    """`text` as it is compared with what was typed: "ü" as one character.
+
+    The names of a Mac's files have a letter and a mark. Both look alike and are different texts.
+    """
+    return unicodedata.normalize("NFC", text)
 
 
 def write_atomic(path: Path, text: str) -> None:

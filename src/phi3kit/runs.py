@@ -22,7 +22,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from phi3kit.errors import RunError
-from phi3kit.files import sha256_bytes, write_json
+from phi3kit.files import expanded, sha256_bytes, write_json
 from phi3kit.parsing import read_json
 
 Status = Literal["running", "complete", "failed"]
@@ -201,7 +201,7 @@ def recorded_path(run: Path, state: Mapping[str, Any], name: str) -> Path:
     Returns:
         The first that is there; where none is, the name itself.
     """
-    given = Path(name).expanduser()
+    given = expanded(name)
     if given.is_absolute():
         return given
     projects = []

@@ -157,6 +157,12 @@ def test_a_search_that_another_arm_made_is_charged_all_the_same() -> None:
     assert found["base"].monthly == 8.0
 
 
+def test_an_arm_that_searched_more_than_once_is_spared_nothing() -> None:
+    """For prompts that did not fit; and runs of before kept what was searched for twice."""
+    measured = Measured(None, {"rag": Used(2, 1.0, searched=3, search_seconds=0.5)})
+    assert by_arm(costs(measured=measured))["rag"].latency_p50 == 2.0
+
+
 def test_lines_cross_where_arithmetic_says() -> None:
     found = costs(questions_per_month=100, refreshes_per_month=2.0)
     assert [(p.cheaper, p.dearer, p.questions) for p in found.break_evens] == [

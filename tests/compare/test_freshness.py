@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from phi3kit.errors import RunError, SettingsError
 from phi3kit.files import sha256_file
 from phi3kit.ingest import client, store
 from phi3kit.ingest.reconcile import ingest
+from phi3kit.models.packaged import minilm
 from phi3kit.records import Answer, Comparison, Freshness, Question, Row
 from phi3kit.report.comparison_text import findings
 from phi3kit.settings import (
@@ -173,6 +175,18 @@ def test_arms_that_read_follow_and_others_stay_behind(
     assert [arm.updated.mean for arm in again.arms] == [arm.updated.mean for arm in record.arms]
     assert (again.chunks, again.seconds) == (record.chunks, record.seconds)
     assert readers_read == []
+
+
+@pytest.mark.model
+def test_the_copy_is_updated_as_it_was_built(stored: Settings, readers_read: Asked,
+                                             tmp_path: Path) -> None:
+    """With flags of that ingest, of which the settings of a comparison know nothing."""
+    shutil.copytree(minilm(), tmp_path / "embedder")
+    config = tmp_path / "embedder/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "layer_norm_eps": 1e-6}))
+    ingest(replace(stored, ingest=replace(
+        stored.ingest, embedder=str(tmp_path / "embedder"), chunk_tokens=64)), rebuild=True)
+    assert [arm.updated.mean for arm in measured(compare(stored)).arms] == [0, 1, 0, 1]
 
 
 @pytest.mark.model

@@ -103,6 +103,8 @@ def test_citations_and_full_stop_do_not_count(output: str, rest: str) -> None:
     ("data/docs/winch.md", "inch.md", False),
     ("data/docs/winch.md", "./docs/winch.md", True),
     ("data/docs/winch.md", "other/winch.md", False),
+    ("docs/Gru\u0308n.md", "Gr\u00fcn.md", True),  # as a Mac writes it, and as one types it
+    ("docs/Gr\u00fcn.md", "docs/Gru\u0308n.md", True),
 ])
 def test_same_source(source: str, wanted: str, same: bool) -> None:
     assert same_source(source, wanted) is same

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from phi3kit.compare.passages import RightPassages, SharedPassages, WholeCorpus
+from phi3kit.compare.passages import (
+    RightPassages,
+    SharedPassages,
+    WholeCorpus,
+    right_passages,
+)
 from phi3kit.errors import RunError
 from phi3kit.records import Message, Question
-from phi3kit.settings import AskSettings
+from phi3kit.settings import AskSettings, IngestSettings, Settings
 from three_documents import DOCUMENTS, Collection, Searcher, Words
 
 
@@ -54,6 +60,28 @@ def test_of_a_long_document_the_passage_with_the_answer_comes_first() -> None:
 def test_a_source_that_is_not_in_the_collection_is_named() -> None:
     with pytest.raises(RunError, match=r"question 'q' \(lock\.md\) are not in the collection"):
         oracle(ask_of("Who?", "lock.md")).retrieve(["Who?"], 2, 0.0)
+
+
+@pytest.mark.parametrize(("wanted", "opened"), [
+    (IngestSettings().embedder, ("docs/e5", "int8")),  # left at its default
+    ("models/e5", ("models/e5", "int8")),  # where the user has it now
+])
+def test_the_oracle_embeds_as_the_collection_was(
+        wanted: str, opened: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import phi3kit.ingest.embed
+    import phi3kit.ingest.store
+
+    held, found = Collection(), []
+    held.manifest = SimpleNamespace(embedder="docs/e5", precision="int8")
+
+    def open_embedder(name: str, *, precision: str, **_: Any) -> Words:
+        found.append((name, precision))
+        return Words()
+
+    monkeypatch.setattr(phi3kit.ingest.store, "open_store", lambda *_: held)
+    monkeypatch.setattr(phi3kit.ingest.embed, "open_embedder", open_embedder)
+    right_passages(Settings(ingest=IngestSettings(embedder=wanted)), [], Searcher())
+    assert found == [opened]
 
 
 class Counting:

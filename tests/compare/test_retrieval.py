@@ -102,6 +102,7 @@ def test_documents_that_cannot_be_found_are_told(capsys):
         "q.jsonl: 2 of the 4 documents that source_ids name are not in the collection, such as "
         "'c/a.md'; they count as not found\n")
     _tell_lacking(known[:1], ["docs/a.md", "docs/b.md"], "q.jsonl")
+    _tell_lacking([asked("gr\u00fcn.md")], ["docs/gru\u0308n.md"], "q.jsonl")
     assert not capsys.readouterr().err
 
 

@@ -31,10 +31,10 @@ def told(n: int) -> None:
 
 
 def test_a_peak_between_two_batches_is_seen(tmp_path: Path) -> None:
-    with Meter(tmp_path, "cpu").watch("base", told) as advance:
+    with Meter(tmp_path, "cpu").watch("base", told, asked=1) as advance:
         advance(1)
     before = read_usage(tmp_path).arms["base"].memory_bytes
-    with Meter(tmp_path, "cpu").watch("rag", told) as advance:
+    with Meter(tmp_path, "cpu").watch("rag", told, asked=2) as advance:
         held = bytearray(b"x" * 64 * 2**20)
         time.sleep(0.3)
         del held
@@ -49,7 +49,7 @@ def test_a_peak_between_two_batches_is_seen(tmp_path: Path) -> None:
 def test_a_server_tells_neither_memory_nor_energy(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "open_counters", lambda _: pytest.fail("of this machine"))
-    with Meter(tmp_path).watch("base", told) as advance:
+    with Meter(tmp_path).watch("base", told, asked=3) as advance:
         advance(3)
     found = read_usage(tmp_path).arms["base"]
     assert (found.answers, found.memory_bytes, found.joules) == (3, None, None)
@@ -62,7 +62,7 @@ def test_energy_is_counted_until_the_last_batch(
     monkeypatch.setattr(usage, "open_counters", lambda _: (counter,))
     seen: list[int] = []
     with (pytest.raises(KeyboardInterrupt),
-          Meter(tmp_path, "cpu").watch("base", seen.append) as advance):
+          Meter(tmp_path, "cpu").watch("base", seen.append, asked=9) as advance):
         advance(4)
         advance(2)
         counter.joules()
@@ -77,7 +77,7 @@ def test_counters_are_read_between_batches(
     counter = Ticks()
     monkeypatch.setattr(usage, "open_counters", lambda _: (counter,))
     monkeypatch.setattr(usage, "_PACE", 0.01)
-    with Meter(tmp_path, "cpu").watch("base", told):
+    with Meter(tmp_path, "cpu").watch("base", told, asked=1):
         time.sleep(0.3)
     assert counter.count > 5  # or a wrap would go unseen
     assert read_usage(tmp_path).arms == {}  # and nothing was answered
@@ -87,7 +87,7 @@ def test_lost_energy_is_none_and_not_a_part(
         tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "_PACE", 60.0)
     monkeypatch.setattr(usage, "open_counters", lambda _: (Ticks(), Ticks(readings=1)))
-    with Meter(tmp_path, "cpu").watch("base", told) as advance:
+    with Meter(tmp_path, "cpu").watch("base", told, asked=2) as advance:
         advance(1)
         advance(1)
     found = read_usage(tmp_path).arms["base"]
@@ -102,11 +102,34 @@ def test_a_run_that_goes_on_adds(tmp_path: Path) -> None:
     with meter.loading():
         time.sleep(0.02)
     for _ in range(2):
-        with meter.watch("base", told) as advance:
+        with meter.watch("base", told, asked=2) as advance:
             advance(2)
     found = read_usage(tmp_path)
     assert found.arms["base"].answers == 4
     assert found.load_seconds is not None and found.load_seconds >= 0.02
+
+
+class Searching:
+    """A search that found nothing yet."""
+
+    searched, seconds = 0, 0.0
+
+
+def test_what_was_searched_for_and_not_answered_does_not_count(tmp_path: Path) -> None:
+    first = Meter(tmp_path)
+    first.search = search = Searching()
+    with pytest.raises(KeyboardInterrupt), first.watch("rag", told, asked=4) as advance:
+        search.searched, search.seconds = 4, 1.0
+        advance(1)
+        raise KeyboardInterrupt
+    again = Meter(tmp_path)
+    again.search = search = Searching()
+    with again.watch("rag", told, asked=3) as advance:
+        search.searched, search.seconds = 3, 0.75
+        advance(2)
+        advance(1)
+    found = read_usage(tmp_path).arms["rag"]
+    assert (found.answers, found.searched, found.search_seconds) == (4, 4, 1.0)
 
 
 def test_loading_that_fails_is_not_kept(tmp_path: Path) -> None:

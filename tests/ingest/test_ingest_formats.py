@@ -344,6 +344,20 @@ def test_xlsx_sheet_of_one_row_is_that_row(tmp_path):
     assert [h.title for h in document.headings] == ["Sheet", "Notes"]
 
 
+def test_xlsx_cells_that_are_merged_over_rows_stand_in_each(tmp_path):
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (("Torques",), (), ("part", "class", "torque"), ("M8", 8.8, 25), (None, 10.9, 37),
+                ("M10", 8.8, 49), (), ("M12", 8.8, 85)):
+        book.active.append(row)
+    for cells in ("A1:C2", "A4:A5", "A6:A7"):
+        book.active.merge_cells(cells)
+    assert parts(read("a.xlsx", hostile_parts.saved(book), tmp_path)) == [
+        "Torques", "part: M8\nclass: 8.8\ntorque: 25", "part: M8\nclass: 10.9\ntorque: 37",
+        "part: M10\nclass: 8.8\ntorque: 49", "part: M12\nclass: 8.8\ntorque: 85"]
+
+
 def test_xlsx_formulas_that_were_never_computed_are_told(tmp_path):
     """As libraries write them: what a spreadsheet program would show is not in the file."""
     import openpyxl

@@ -125,6 +125,22 @@ def test_pdf_pages(tmp_path):
     assert not document.problems  # an empty page is no scan
 
 
+def test_a_broken_page_of_a_pdf_is_told_and_the_others_are_read(tmp_path):
+    shown = (b"/Type /Page /Parent 2 0 R /MediaBox [0 0 99 99] /Resources "
+             b"<</Font <</A <</Type /Font /Subtype /Type1 /BaseFont /Helvetica>>>>>>")
+    said = hostile_parts.stream(b"BT /A 9 Tf 9 9 Td (It holds.) Tj ET", b"")
+    broken = hostile_parts.stream(b"\xff\xff\xff", b"/Filter /LZWDecode")
+    data = hostile_parts.raw_pdf([
+        b"<</Type /Catalog /Pages 2 0 R>>", b"<</Type /Pages /Kids [3 0 R 4 0 R] /Count 2>>",
+        b"<<%s /Contents 6 0 R>>" % shown, b"<<%s /Contents 5 0 R>>" % shown, said, broken])
+    document = read("a.pdf", data, tmp_path)
+    assert [(p.page, document.text[p.start:p.end]) for p in document.parts] == [(2, "It holds.")]
+    (problem,) = document.problems
+    assert problem.where == "p. 1" and problem.why.startswith("the page cannot be read (")
+    with pytest.raises(DataError, match="damaged PDF"):
+        read("a.pdf", data.replace(b"[3 0 R 4 0 R] /Count 2", b"[3 0 R] /Count 1 "), tmp_path)
+
+
 def test_pdf_words_that_a_line_cuts_are_whole_again(tmp_path):
     page = ("The mainte-\nnance of state-of-the-\nart pumps, pre-\nand post-war, by a well-known\n"
             "and a well-\nknown yard; the K-\nring, an X-\nray and Smith-\nJones stay.")
@@ -312,27 +328,47 @@ def test_docx_loses_nothing_that_is_wrapped(tmp_path):
         "plain added chosen\n\nboxed\n\na block\n\n| a block |\n| --- |")
 
 
-def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
-    names = f"xmlns:w='{nsmap['w']}'"
+_PARAGRAPH = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
+
+
+def docx_with_note(body, note):
+    """A Word document of that body; a reference to footnote 2 is one to `note`."""
+    names = (f"xmlns:w='{nsmap['w']}' "
+             "xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'")
     relation = ("<Relationship Id='rId99' Target='footnotes.xml' Type='http://schemas.openxmlformats"
                 ".org/officeDocument/2006/relationships/footnotes'/></Relationships>")
     kind = ("<Override PartName='/word/footnotes.xml' ContentType='application/vnd.openxmlformats-"
             "officedocument.wordprocessingml.footnotes+xml'/></Types>")
-    text = "<w:p><w:r><w:t>{}</w:t>{}</w:r></w:p>"
     data = hostile_parts.rezipped(
         hostile_parts.docx("x"), _Content_Types__xml=lambda xml: xml.replace(
             b"</Types>", kind.encode()),
         word___rels__document_xml_rels=lambda xml: xml.replace(
             b"</Relationships>", relation.encode()),
-        word__document_xml=f"<w:document {names}><w:body>" + text.format(
-            "It holds.", "<w:footnoteReference w:id='2'/>") + text.format("Next.", "")
-        + "</w:body></w:document>")
+        word__document_xml=f"<w:document {names}><w:body>{body}</w:body></w:document>")
     out = io.BytesIO(data)
     with zipfile.ZipFile(out, "a") as archive:
         archive.writestr("word/footnotes.xml", f"<w:footnotes {names}><w:footnote w:id='2'>"
-                         + text.format("Below 40 bar.", "") + "</w:footnote></w:footnotes>")
-    assert read("a.docx", out.getvalue(), tmp_path).text == (
-        "It holds.\n\nBelow 40 bar.\n\nNext.")
+                         + _PARAGRAPH.format(note, "") + "</w:footnote></w:footnotes>")
+    return out.getvalue()
+
+
+_REFERENCE = "<w:footnoteReference w:id='2'/>"
+
+
+def test_docx_notes_stand_below_what_refers_to_them(tmp_path):
+    data = docx_with_note(_PARAGRAPH.format("It holds.", _REFERENCE)
+                          + _PARAGRAPH.format("Next.", ""), "Below 40 bar.")
+    assert read("a.docx", data, tmp_path).text == "It holds.\n\nBelow 40 bar.\n\nNext."
+
+
+def test_docx_boxes_and_notes_of_a_table_stand_below_it(tmp_path):
+    box = f"<w:txbxContent>{_PARAGRAPH.format('boxed', _REFERENCE)}</w:txbxContent>"
+    twice = (f"<mc:AlternateContent><mc:Choice Requires='wps'>{box}</mc:Choice>"
+             f"<mc:Fallback>{box}</mc:Fallback></mc:AlternateContent>")
+    data = docx_with_note(f"<w:tbl><w:tr><w:tc>{_PARAGRAPH.format('Load', twice)}</w:tc></w:tr>"
+                          f"</w:tbl>{_PARAGRAPH.format('Next.', '')}", "Below 40 bar.")
+    assert read("a.docx", data, tmp_path).text == (
+        "| Load |\n| --- |\n\nboxed\n\nBelow 40 bar.\n\nNext.")
 
 
 def test_docx_margins_are_told_once_under_no_heading(tmp_path):
@@ -378,6 +414,8 @@ def test_docx_margins_are_told_once_under_no_heading(tmp_path):
     ("<p>The un<b>believ</b>able H<sub>2</sub>O</p>", "The unbelievable H2O"),
     ("<h1>A</h1><div>so:</div><pre>if x:\n    go()</pre><div>end</div>",
      "# A\n\nso:\n\n```\nif x:\n    go()\n```\n\nend"),
+    ("<h1>A</h1><pre>if x:<br>    go()<br/><b>end</b></pre>",
+     "# A\n\n```\nif x:\n    go()\nend\n```"),
 ])
 def test_html_neither_joins_nor_cuts_words_nor_says_them_twice(body, text, tmp_path):
     assert read("a.html", f"<html><body>{body}</body></html>", tmp_path).text == text

@@ -177,6 +177,15 @@ def test_a_link_into_a_hidden_folder_is_told(ingest, docs):
     assert len(report.added) == 3
 
 
+def test_owner_files_of_office_are_left_out_of_folders(ingest, docs, monkeypatch):
+    (docs / "~$pumps.docx").write_bytes(b"\x05Owner" + bytes(157))
+    report = ingest("docs")
+    assert len(report.added) == 3 and report.failed == ()
+    monkeypatch.chdir(docs)  # as a shell's * names them
+    report = ingest(*sorted(os.listdir()))
+    assert [failure.where for failure in report.failed] == ["~$pumps.docx"]
+
+
 def test_hostile_folder(ingest, docs, project):
     (docs / "empty.md").touch()
     (docs / "binary.txt").write_bytes(os.urandom(3000) + b"\x00")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +18,7 @@ from phi3kit.errors import ModelError
 from phi3kit.models import endpoint
 from phi3kit.models.endpoint import EndpointGenerator, as_data
 from phi3kit.models.loading import load_base
+from phi3kit.models.server_errors import Mends, explain
 from phi3kit.models.server_url import checked_url
 from phi3kit.models.thoughts import without_thoughts
 from speaks_openai import ChatServer, chat_server
@@ -80,6 +84,80 @@ def test_what_would_fail_every_prompt_stops(server, status, said):
     with pytest.raises(ModelError, match=said):
         answers(server, *"abcdef")
     assert len(server.requests) <= 8 + 6
+
+
+def test_a_prompt_that_is_not_answered_in_time_costs_itself_only(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "_RETRIES", 0)
+    monkeypatch.setattr(endpoint, "_TIMEOUT", 4.0)
+    server.orders = ["hang"]
+    found = answers(server, "one", "two")
+    assert sorted(g.text for g in found)[0] == "" and sum(bool(g.text) for g in found) == 1
+    (late,) = [g for g in found if g.error]
+    assert late.error == ("the server did not answer within 4 s. Take a smaller model there, or "
+                          "set ask.max_new_tokens lower")
+
+
+def test_a_server_that_answers_nothing_in_time_stops(server, monkeypatch):
+    monkeypatch.setattr(endpoint, "_RETRIES", 0)
+    monkeypatch.setattr(endpoint, "_TIMEOUT", 1.0)
+    server.orders = ["hang"] * 50
+    with pytest.raises(ModelError, match="did not answer within 1 s"):
+        answers(server, *map(str, range(40)))
+    assert len(server.requests) < 40
+
+
+@pytest.mark.parametrize(("cause", "said"), [
+    ("ReadTimeout", "did not answer within 9 s. Wait"), ("ConnectTimeout", "be reached. Start")])
+def test_time_runs_out_for_an_answer_or_for_the_connection(cause, said):
+    import openai
+
+    error = openai.APITimeoutError(request=None)
+    error.__cause__ = type(cause, (Exception,), {})()
+    told = explain(error, model="m", where="w", seconds=9.0, mends=Mends(
+        key="", model="", unreachable="Start it", slow="Wait"))
+    assert said in str(told)
+
+
+ASKING = """
+import sys
+from phi3kit import settings
+from phi3kit.models.endpoint import EndpointGenerator
+model = settings.load({"model.endpoint": sys.argv[1], "model.name": "m"}).values.model
+asked = [[{"role": "user", "content": word}] for word in ("one", "two", "three")]
+EndpointGenerator(model).generate(asked, max_new_tokens=5, batch_tokens=100,
+                                  on_batch=lambda _, found: print(found[0].text, flush=True))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process is not sent Ctrl-C there")
+def test_ctrl_c_waits_for_no_answer(server):
+    """The server hangs for a minute, and would then be asked again."""
+    server.orders = ["hang", "hang"]
+    asking = subprocess.Popen([sys.executable, "-c", ASKING, server.url], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert asking.stdout is not None
+        assert asking.stdout.readline() in ("ONE\n", "TWO\n", "THREE\n")  # what came is told
+        asking.send_signal(signal.SIGINT)
+        _, said = asking.communicate(timeout=45)
+    finally:
+        asking.kill()
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert len(server.requests) <= 3  # none was asked again
+
+
+def test_an_error_stops_what_is_under_way_and_the_next_call_begins_anew(server):
+    server.orders = ["hang"]
+    asking = generator(server.url)
+
+    def full(indices: list[int], found: object) -> None:
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        asking.generate([ask("one"), ask("two")], max_new_tokens=5, batch_tokens=100,
+                        on_batch=full)
+    found, = asking.generate([ask("three")], max_new_tokens=5, batch_tokens=100)
+    assert found.text == "THREE"
 
 
 def test_no_server(server, monkeypatch):

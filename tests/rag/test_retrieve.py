@@ -18,7 +18,7 @@ from phi3kit.ingest.store import Store, create_store, open_store
 from phi3kit.ingest.swap import publish, stage
 from phi3kit.rag.filters import read_filters
 from phi3kit.rag.lexical import build_index
-from phi3kit.rag.retrieve import Retriever, _embedder_name, open_retriever
+from phi3kit.rag.retrieve import Retriever, embedder_name, open_retriever
 from phi3kit.records import Passage
 
 
@@ -285,6 +285,6 @@ def make_other_embedder(folder: Path) -> Path:
 
 
 def test_the_embedder_that_was_built_with_is_the_default_but_a_provider_has_to_be_named():
-    assert _embedder_name("minilm", "./mine") == "./mine"
-    assert _embedder_name("./other", "./mine") == "./other"
-    assert _embedder_name("minilm", "https://host/v1#m") == "minilm"
+    assert embedder_name("minilm", "./mine") == "./mine"
+    assert embedder_name("./other", "./mine") == "./other"
+    assert embedder_name("minilm", "https://host/v1#m") == "minilm"

@@ -315,8 +315,9 @@ def test_measured_goes_before_argued_and_says_so() -> None:
     said = " ".join(words.outcome(advice))
     assert "rag beats every other option" in said
     assert "The rules alone argue for both: measured goes before argued." in said
-    assert words.sure(dataclasses.replace(advice, confidence=0.95)) == (
-        "measured, at 95% confidence")
+    for level, shown in ((0.95, "95%"), (0.995, "99.5%")):  # as it was set
+        assert words.sure(dataclasses.replace(advice, confidence=level)) == (
+            f"measured, at {shown} confidence")
     open_ = dataclasses.replace(advice, decided=False)
     assert "not all that is asked for" in words.standing(open_)
     tied = dataclasses.replace(open_, confidence=0.5, comparison=base.comparison)

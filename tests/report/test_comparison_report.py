@@ -13,10 +13,11 @@ from html.parser import HTMLParser
 import pytest
 
 from phi3kit.records import Comparison
-from phi3kit.report.comparison_text import findings, listed, number, p_value, seconds
+from phi3kit.report.comparison_text import findings, listed, number, p_value
 from phi3kit.report.html import render_comparison, write_reports
 from phi3kit.report.markdown import comparison_markdown
 from phi3kit.report.terminal_comparison import print_comparison
+from phi3kit.wording import in_seconds
 
 HOSTILE = ("<script>steal()</script><img src=x onerror=steal()>\"'><svg onload=steal()>"
            "</title></style></details><a href=javascript:steal()>$x^2$ {{ 7*7 }} \x1b[31m &lt;b&gt;"
@@ -166,7 +167,9 @@ def test_findings_follow_the_figures(comparison: Comparison) -> None:
 
 @pytest.mark.parametrize(("made", "wanted"), [
     (number(-0.001), "0.00"), (number(-0.5), "−0.50"), (p_value(0.0002), "< 0.001"),
-    (p_value(0.0414), "0.041"), (seconds(0.2431), "0.24 s"), (seconds(12.4), "12 s"),
+    (p_value(0.0414), "0.041"), (in_seconds(0.2431), "0.24 s"), (in_seconds(12.4), "12 s"),
+    (in_seconds(1234.4), "1,234 s"), (in_seconds(0.0), "0 s"),
+    (in_seconds(0.00002), "under 0.0001 s"),
     (listed(["a"]), "a"), (listed(["a", "b", "c"]), "a, b and c"),
 ])
 def test_figures_in_words(made: str, wanted: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from phi3kit.records import ArmCost, BreakEven, Costs
+from phi3kit.report.costs_table import cost_table
 from phi3kit.report.costs_text import amount, cost_sentences, volume
 
 
@@ -46,7 +47,7 @@ def test_everything_that_is_known_is_said() -> None:
     assert found == [
         "At 10,000 questions and 2 refreshes a month: base 12 USD, finetune 9 USD.",
         "A right answer costs: base 0.5 USD, finetune 0.25 USD.",
-        "Loading takes 3.21 s.", "Answering peaks at 1.0 to 3.0 GiB.",
+        "Loading takes 3.2 s.", "Answering peaks at 1.0 to 3.0 GiB.",
         "Training took: finetune 600 s.", "Energy per answer: base 3 J.",
         "From 10 on.", "On this."]
 
@@ -56,3 +57,14 @@ def test_what_is_not_known_is_not_said() -> None:
     assert cost_sentences(costs(arm("base"), arm("rag"))) == []
     assert cost_sentences(costs(arm("base", per_correct=2.0), questions=None)) == [
         "A right answer costs, answering alone: base 2 USD."]
+
+
+def test_long_times_are_no_powers_of_ten() -> None:
+    """In the table and in the sentences."""
+    caption, _, rows = cost_table(costs(
+        ArmCost("base", 10.0, 2.0, 1234.5, 0.0349, 2.0, 0.5, index_seconds=1234.5), load=1234.5))
+    assert "e+" not in caption + str(rows)
+    told = dict(map(tuple, rows))  # type: ignore[arg-type]
+    assert told["latency, median"] == told["index, built from nothing"] == "1,234 s"
+    assert told["latency, 95th percentile"] == "0.035 s"
+    assert cost_sentences(costs(arm("base"), load=1234.5)) == ["Loading takes 1,234 s."]

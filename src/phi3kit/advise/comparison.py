@@ -12,6 +12,7 @@ from phi3kit.advise.commands import compare as compare_command
 from phi3kit.advise.scenario import word
 from phi3kit.advise.settle import settle
 from phi3kit.records import OPTIONS, Advice, ArmSummary, Comparison, MeasuredRun, Option, Settle
+from phi3kit.wording import in_seconds
 
 # Median seconds, times the fastest option's, from which speed is worth a line.
 _SLOW = 1.25
@@ -100,8 +101,8 @@ def _slower(option: Option, ranked: Sequence[ArmSummary],
     fastest = min(seconds, key=lambda arm: seconds[arm])
     if not scenario.get("latency_sensitive") or seconds[option] <= _SLOW * seconds[fastest]:
         return []
-    return [f"latency_sensitive = {word(True)}: {option} took {seconds[option]:.2g} s an answer "
-            f"(median), {fastest} {seconds[fastest]:.2g} s"]
+    return [f"latency_sensitive = {word(True)}: {option} took {in_seconds(seconds[option])} an "
+            f"answer (median), {fastest} {in_seconds(seconds[fastest])}"]
 
 
 def _settle(argued: Advice, comparison: Comparison, seen: MeasuredRun,

@@ -27,6 +27,7 @@ from phi3kit.ingest.built import Built, read_built
 from phi3kit.ingest.site import site_of
 from phi3kit.records import Arm, ArmCost, Costs, Row, as_json
 from phi3kit.settings import Settings
+from phi3kit.wording import in_seconds
 
 COSTS = "costs.json"
 # An answer counts as right when the deciding metric gives at least this.
@@ -144,7 +145,9 @@ def _searching(arm: Arm, measured: Measured) -> float:
         return 0.0
     searched = sum(used.searched for used in measured.arms.values())
     seconds = sum(used.search_seconds for used in measured.arms.values())
-    return (1 - own.searched / own.answers) * seconds / searched if searched else 0.0
+    # A prompt that does not fit is searched for again with fewer passages: more than answers.
+    spared = max(0.0, 1 - own.searched / own.answers)
+    return spared * seconds / searched if searched else 0.0
 
 
 def _refreshes(cost: ArmCost, refreshes: float, worth: Prices) -> float | None:
@@ -192,7 +195,7 @@ def _refresh_basis(found: Sequence[ArmCost], settings: Settings, worth: Prices,
                if settings.compare.refreshes_per_month is None else
                "Nothing is ever made anew: refreshes are 0 a month.")
         return
-    indexed = f", which took {built.seconds:.3g} s for {built.chunks} chunks" if built else ""
+    indexed = f", which took {in_seconds(built.seconds)} for {built.chunks} chunks" if built else ""
     yield (f"A refresh indexes everything anew where an arm retrieves{indexed}, and trains anew "
            "where it is tuned.")
     if worth.per_second is None:

@@ -173,6 +173,7 @@ def _ask(task: Task, settings: Settings, sheet: Sheet, shared: Mapping[str, Any]
 def _copied(settings: Settings, run: Path) -> Iterator[tuple[Settings, Path]]:
     """Settings that name a copy of the store, and the folder that it lies in for now."""
     from phi3kit.ingest.store import open_store
+    from phi3kit.rag.retrieve import embedder_name
 
     with tempfile.TemporaryDirectory(dir=run, prefix=_COPY) as folder:
         store = Path(folder) / "store"
@@ -181,7 +182,12 @@ def _copied(settings: Settings, run: Path) -> Iterator[tuple[Settings, Path]]:
             if copy.fingerprint != read_run(run)["inputs"]["index"]:
                 raise RunError("the collection is not the one that the arms answered from",
                                where=settings.ingest.store, mend="Run phi3kit compare again")
-        ingest = msgspec.structs.replace(settings.ingest, store=str(store), engine="local")
+            built = copy.manifest
+        # What it was built with, which may have been flags of that ingest: else it is refused.
+        ingest = msgspec.structs.replace(
+            settings.ingest, store=str(store), engine="local", chunk_tokens=built.chunk_tokens,
+            precision=built.precision,
+            embedder=embedder_name(settings.ingest.embedder, built.embedder))
         yield msgspec.structs.replace(settings, ingest=ingest), Path(folder)
 
 

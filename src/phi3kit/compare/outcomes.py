@@ -8,6 +8,7 @@ from phi3kit.compare.edits import Edit
 from phi3kit.compare.intervals import Method, interval
 from phi3kit.compare.words import contains, plain
 from phi3kit.records import Arm, FreshArm, Freshness, Row
+from phi3kit.wording import in_seconds
 
 _OUTCOMES = ("updated", "outdated", "neither")
 
@@ -61,6 +62,6 @@ def _sentence(arms: Sequence[FreshArm], facts: int, documents: int, chunks: int,
             "answered as they are now: "
             + ", ".join(f"{arm.arm} {arm.updated.mean:.0%}" for arm in ranked) + ".")
     again = (f" Ingesting the {documents} changed document{'' if documents == 1 else 's'} took "
-             f"{seconds:.2g} s ({chunks} chunk{'' if chunks == 1 else 's'} embedded)")
+             f"{in_seconds(seconds)} ({chunks} chunk{'' if chunks == 1 else 's'} embedded)")
     return said + again + ("." if tune_seconds is None else
-                           f"; training took {tune_seconds:,.0f} s.")
+                           f"; training took {in_seconds(tune_seconds)}.")

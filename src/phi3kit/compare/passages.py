@@ -150,16 +150,19 @@ class WholeCorpus:
 
 def right_passages(settings: Settings, questions: Iterable[Question],
                    search: Reader) -> RightPassages:
-    """The oracle over the collection that `settings` name.
+    """The oracle over the collection that `settings` name, with the embedder that searches it.
 
     Raises:
         StoreError, ModelError: as `open_retriever`.
     """
     from phi3kit.ingest.embed import open_embedder
+    from phi3kit.rag.retrieve import embedder_name
 
     store = _store(settings)
-    embedder = open_embedder(settings.ingest.embedder, device=settings.model.device,
-                             precision=store.manifest.precision, questions=True)
+    built = store.manifest
+    embedder = open_embedder(embedder_name(settings.ingest.embedder, built.embedder),
+                             device=settings.model.device, precision=built.precision,
+                             questions=True)
     return RightPassages(store, embedder, questions, search)
 
 

@@ -16,6 +16,7 @@ from phi3kit.compare.questions import read_questions
 from phi3kit.compare.statistics import paired_p
 from phi3kit.dataset.sources import same_source
 from phi3kit.errors import DataError, SettingsError
+from phi3kit.files import composed
 from phi3kit.ingest.site import site_of
 from phi3kit.ingest.swap import sources
 from phi3kit.progress import note
@@ -100,11 +101,11 @@ def _tell_lacking(known: Sequence[Question], held: Iterable[str], path: str) -> 
     """Say which documents cannot be found: a name that is spelt otherwise looks like a miss."""
     by_name: dict[str, list[str]] = {}
     for source in held:
-        by_name.setdefault(source.rpartition("/")[2], []).append(source)
+        by_name.setdefault(composed(source).rpartition("/")[2], []).append(source)
     wanted = {name for question in known for name in question.source_ids}
     lacking = sorted(name for name in wanted if not any(
         same_source(source, name)
-        for source in by_name.get(name.replace("\\", "/").rpartition("/")[2], ())))
+        for source in by_name.get(composed(name).replace("\\", "/").rpartition("/")[2], ())))
     if lacking:
         note(f"{path}: {len(lacking)} of the {len(wanted)} documents that source_ids name are not "
              f"in the collection, such as '{lacking[0]}'; they count as not found")

@@ -203,7 +203,8 @@ def _answer_missing(task: Task, run: runs.Run, sheets: Sequence[Sheet]) -> None:
             if questions:
                 with (bar(f"answering: {sheet.name}{arm}{_which(sheet, arm, seed)}",
                           len(questions)) as advance,
-                      meter.watch(f"{sheet.name}{arm}", advance) as counted):
+                      meter.watch(f"{sheet.name}{arm}", advance,
+                                  asked=len(questions)) as counted):
                     answer(bench, arm, [question.question for question in questions],
                            sheet.keeper((arm, seed), questions, counted))
 

@@ -38,7 +38,9 @@ class Used(msgspec.Struct, frozen=True):
             server's.
         joules: over all of them; None where not counted throughout.
         counted: of what, in words.
-        searched: questions whose passages had to be searched for; another arm's are shared.
+        searched: answers whose passages had to be searched for; another arm's are shared. All
+            are searched for before the first answer, so that of a run that was interrupted it
+            is the share that was answered, and no whole number.
         search_seconds: what that took.
     """
 
@@ -47,7 +49,7 @@ class Used(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     joules: float | None = None
     counted: str = ""
-    searched: int = 0
+    searched: float = 0.0
     search_seconds: float = 0.0
 
     def and_then(self, later: Used) -> Used:
@@ -130,13 +132,16 @@ class Meter:
             read_usage(self._run), load_seconds=time.perf_counter() - started))
 
     @contextlib.contextmanager
-    def watch(self, arm: str, advance: Advance) -> Iterator[Advance]:
+    def watch(self, arm: str, advance: Advance, *, asked: int) -> Iterator[Advance]:
         """Measure one arm; yields `advance`, to be called with each batch's number of answers.
 
         What is kept ends with the last batch that was told of, so an interruption costs nothing
         but the batch at hand.
+
+        Args:
+            asked: how many answers it is to give.
         """
-        watch = _Watch(self.device, self.search)
+        watch = _Watch(self.device, self.search, asked)
 
         def counted(n: int) -> None:
             watch.done(n)
@@ -162,8 +167,9 @@ class Meter:
 class _Watch:
     """Looks at memory and counters, in a thread of its own, until `sampled` is left."""
 
-    def __init__(self, device: str | None, search: Search | None) -> None:
+    def __init__(self, device: str | None, search: Search | None, asked: int) -> None:
         self._search = search
+        self._asked = asked
         self._searched = (search.searched, search.seconds) if search else (0, 0.0)
         self.used: Used | None = None
         self._counters: Sequence[Counter] = open_counters(device) if device else ()
@@ -193,11 +199,13 @@ class _Watch:
         joules = self._look()
         total = (self.used.answers if self.used else 0) + answers
         searched, seconds = self._searched
+        # What is not answered now is searched for again by whoever goes on.
+        share = total / self._asked
         self.used = Used(
             total, time.perf_counter() - self._started, self._peak, joules,
             " and ".join(c.part for c in self._counters) if joules is not None else "",
-            self._search.searched - searched if self._search else 0,
-            self._search.seconds - seconds if self._search else 0.0)
+            share * (self._search.searched - searched) if self._search else 0.0,
+            share * (self._search.seconds - seconds) if self._search else 0.0)
 
     def _look(self) -> float | None:
         with self._lock:

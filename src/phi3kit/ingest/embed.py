@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from phi3kit.errors import ModelError, SettingsError
-from phi3kit.files import sha256_bytes
+from phi3kit.files import expanded, sha256_bytes
 from phi3kit.ingest.conversion import open_encoder
 from phi3kit.ingest.openvino import OpenvinoEncoder, batches
 from phi3kit.ingest.remote import RemoteEmbedder, provider_of, refuse_unknown
@@ -249,7 +249,7 @@ def open_embedder(name: str, *, device: str = "auto", precision: str = "auto",
             raise SettingsError(f"'{name}' embeds in its provider's own precision, not in "
                                 f"{precision}", where="ingest.precision", mend="Set it to auto")
         return RemoteEmbedder(name, requests_per_minute=requests_per_minute)
-    if not Path(name).expanduser().is_dir():
+    if not expanded(name).is_dir():
         refuse_unknown(name)
     folder = sentence_model(name, kind="embedder", setting="ingest.embedder",
                             packaged="the packaged minilm")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from phi3kit.errors import ModelError, Phi3kitError, SettingsError, StoreError
+from phi3kit.files import expanded
 from phi3kit.ingest import chunking
 from phi3kit.ingest.batch import File
 from phi3kit.ingest.embed import Embedder, open_embedder
@@ -80,7 +81,7 @@ class RayEngine:
         if importlib.util.find_spec("ray") is None:
             raise SettingsError("Ray is not installed", where="ingest.engine",
                                 mend="pip install 'phi3kit[ray]', or set it to local")
-        name, folder = settings.ingest.embedder, Path(settings.ingest.embedder).expanduser()
+        name, folder = settings.ingest.embedder, expanded(settings.ingest.embedder)
         self._recipe = Recipe(
             str(folder.absolute()) if folder.is_dir() else name, embedder.fingerprint,
             settings.model.device, settings.ingest.precision, settings.ingest.chunk_tokens,

@@ -225,7 +225,8 @@ class RemoteEmbedder:
         again = "What is embedded stays; run the same command again"
         return explain(error, model=self._model, where=self.name, mends=Mends(
             key=f"Correct {self._provider.key} in the environment",
-            model="Correct ingest.embedder", unreachable=again, otherwise=again))
+            model="Correct ingest.embedder", unreachable=again, slow=again, otherwise=again),
+            seconds=_TIMEOUT)
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from phi3kit.files import expanded
 from phi3kit.ingest.readers import extensions, supported
 from phi3kit.records import Failure
 
@@ -108,14 +109,14 @@ def _name_in(folder: Path, full: Path) -> str:
 def walk(paths: Sequence[str], store: Path) -> Found:
     """The files under `paths`, in a stable order.
 
-    Hidden files and folders and the store itself are left out, unless named. Links to files
+    What is hidden (see `hidden`) and the store itself are left out, unless named. Links to files
     are followed while they stay in the folder that was named; links to folders are not:
     what they point at is found in its own place, or has to be named.
     """
     found = Found()
     store = store.resolve()
     for name in paths:
-        path = Path(name).expanduser()
+        path = expanded(name)
         source = source_of(path)
         try:
             mode = path.stat().st_mode
@@ -141,6 +142,15 @@ def walk(paths: Sequence[str], store: Path) -> Found:
     return found
 
 
+def hidden(name: str) -> bool:
+    """Whether a folder's file or folder of that name is left out.
+
+    Like names with a leading dot the owner files of Office, which lie beside a document while
+    somebody edits it: `~$report.docx` has the ending of a document and is none.
+    """
+    return name.startswith((".", "~$"))
+
+
 def _walk_folder(folder: Path, root: Path, store: Path, found: Found) -> None:
     """A folder's files and those of the folders in it, which nest deeper than calls may."""
     entries, within = _listed(folder, found), _within(source_of(folder))
@@ -152,7 +162,7 @@ def _walk_folder(folder: Path, root: Path, store: Path, found: Found) -> None:
                 return
             folder, within, entries = above.pop()
             continue
-        if entry.name.startswith("."):
+        if hidden(entry.name):
             continue
         path = folder / entry.name
         if entry.is_symlink() and not _follow(path, root, found):
@@ -195,7 +205,7 @@ def _follow(link: Path, root: Path, found: Found) -> bool:
     if target.is_dir():
         if link.parent.resolve().is_relative_to(target):
             found.fail(source, "a link to a folder that it lies in")
-        elif any(part.startswith(".") for part in target.relative_to(root).parts):
+        elif any(map(hidden, target.relative_to(root).parts)):
             found.fail(source, "a link into a hidden folder, which is left out; name its target "
                                "to ingest it")
         return False

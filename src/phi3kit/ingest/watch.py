@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from phi3kit.errors import Phi3kitError, first_line
+from phi3kit.files import expanded
 from phi3kit.ingest.reconcile import embedder_of, ingest
 from phi3kit.ingest.site import local_folder, site_of
+from phi3kit.ingest.walk import hidden
 from phi3kit.progress import note
 from phi3kit.records import IngestReport
 from phi3kit.settings import Settings
@@ -80,14 +82,13 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
     """True after changes, and False now and then without."""
     from watchfiles import watch as changes
 
-    named = [Path(name).expanduser().absolute() for name in paths]
+    named = [expanded(name).absolute() for name in paths]
     skipped = store.absolute()
 
     def matters(name: str) -> bool:
         path = Path(name)
         return not path.is_relative_to(skipped) and any(
-            path.is_relative_to(root) and not any(
-                part.startswith(".") for part in path.relative_to(root).parts)
+            path.is_relative_to(root) and not any(map(hidden, path.relative_to(root).parts))
             for root in named)
 
     again = False

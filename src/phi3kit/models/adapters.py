@@ -16,7 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from phi3kit.errors import ModelError, first_line
-from phi3kit.files import flush, flush_tree, write_json
+from phi3kit.files import expanded, flush, flush_tree, write_json
 from phi3kit.models import starts
 from phi3kit.models.bases import resolve_base
 from phi3kit.models.folding import Folded, folding
@@ -148,7 +148,7 @@ def adapter_folder(path: str | Path) -> Path:
     Raises:
         ModelError: there is no adapter, or its weights are not safetensors.
     """
-    given = Path(path).expanduser()
+    given = expanded(path)
     for folder in (given / "adapter", given):
         if (folder / "adapter_config.json").is_file():
             if not (folder / _WEIGHTS).is_file():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError, first_line
-from phi3kit.files import sha256_bytes
+from phi3kit.files import expanded, sha256_bytes
 from phi3kit.models import packaged
 from phi3kit.models.catalog import CATALOG, find
 from phi3kit.models.hashes import remembered_sha256
@@ -39,7 +39,7 @@ def resolve_base(name: str, revision: str | None = None) -> tuple[str | Path, st
         if spec.packaged and "/" not in name:
             return packaged.smollm2(), None
         return spec.hub_id or spec.name, revision or spec.revision
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir():
         return folder, None
     if is_hub_id(name):

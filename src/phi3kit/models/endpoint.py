@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import os
+import queue
 import re
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from phi3kit.errors import ModelError, first_line
 from phi3kit.models.generate import Generation, OnBatch
 from phi3kit.models.server_answer import ServerAnswer
-from phi3kit.models.server_errors import Mends, explain
+from phi3kit.models.server_errors import Mends, explain, is_slow
 from phi3kit.models.server_url import KEY, checked_url
 from phi3kit.models.thoughts import without_thoughts
 from phi3kit.records import Message
@@ -36,6 +37,10 @@ _CONTROL = re.compile(
     r"<\|[^|<>\s]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad)>|"
     r"<｜[^｜<>]{1,40}｜>")
 _BREAK = "\u200b"
+
+
+class _SlowError(ModelError):
+    """A prompt was not answered in time, which says little of the others."""
 
 
 class EndpointGenerator:
@@ -73,27 +78,42 @@ class EndpointGenerator:
                  batch_tokens: int, on_batch: OnBatch | None = None) -> list[Generation]:
         """Answer every prompt, several requests at a time; results in the order of the prompts.
 
-        A prompt that the server refuses, or spends all tokens on thoughts for, gets a
-        `Generation` with `error`; 429 and server errors are tried again first. Thoughts are no
-        part of an answer. `batch_tokens` is the server's affair and not used.
+        A prompt that the server refuses, does not answer in time, or spends all tokens on
+        thoughts for, gets a `Generation` with `error`; 429, server errors and time that ran out
+        are tried again first. Thoughts are no part of an answer. `batch_tokens` is the server's
+        affair and not used.
 
         Raises:
-            ModelError: the server cannot be reached, or refuses the key or the model.
+            ModelError: the server cannot be reached, refuses the key or the model, or answers
+                none of the first prompts in time.
         """
         results: dict[int, Generation] = {}
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            waiting = {pool.submit(self._answer, messages, max_new_tokens): i
-                       for i, messages in enumerate(prompts)}
-            try:
-                for done in as_completed(waiting):
-                    i = waiting[done]
-                    results[i] = done.result()
-                    if on_batch:
-                        on_batch([i], [results[i]])
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        late = 0
+        requests = _Requests(functools.partial(self._answer, self._client, max_new_tokens), prompts)
+        try:
+            while len(results) < len(prompts):
+                i, found = requests.next()
+                if isinstance(found, _SlowError):
+                    late += 1
+                    if late == len(results) + 1 == _PARALLEL:
+                        raise found  # none came of those that were asked at once: it hangs
+                    found = self._late(prompts[i], found)
+                elif isinstance(found, BaseException):
+                    raise found
+                results[i] = found
+                if on_batch:
+                    on_batch([i], [found])
+        except BaseException:
+            requests.stop()
+            self._close()
+            raise
         return [results[i] for i in range(len(prompts))]
+
+    def _close(self) -> None:
+        """Let go of the connections: what is asked for over them now fails and is not retried."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close()
 
     def probe(self) -> None:
         """See by one short request whether the server is there and knows the key and the model.
@@ -135,15 +155,18 @@ class EndpointGenerator:
         except Exception as error:  # the client's own, and those of its transport library
             raise self._error(error) from error
 
-    def _answer(self, messages: Sequence[Message], max_new_tokens: int) -> Generation:
+    def _answer(self, client: Any, max_new_tokens: int,
+                messages: Sequence[Message]) -> Generation:
         started = time.perf_counter()
         try:
-            found = self._client.chat.completions.create(**self._request(
-                messages, max_new_tokens))
+            found = client.chat.completions.create(**self._request(messages, max_new_tokens))
             choice, answer = found.choices[0], ServerAnswer()
             written = answer.take(choice, choice.message)
         except _fatal() as error:
-            raise self._error(error) from error
+            raised = self._error(error)
+            if is_slow(error):
+                raise _SlowError(raised.what, where=raised.where, mend=raised.mend) from error
+            raise raised from error
         except (AttributeError, TypeError, IndexError):
             return Generation("", self.count_tokens(messages), 0,
                               time.perf_counter() - started, error=_no_answer(self._url).what)
@@ -158,6 +181,10 @@ class EndpointGenerator:
             used.completion_tokens if used else len(written) // _CHARACTERS_PER_TOKEN,
             time.perf_counter() - started, error=str(silence or ""))
 
+    def _late(self, messages: Sequence[Message], error: ModelError) -> Generation:
+        why = ModelError(error.what, mend=error.mend)  # the server is the same for all
+        return Generation("", self.count_tokens(messages), 0, _TIMEOUT, error=str(why))
+
     def _request(self, messages: Sequence[Message], max_new_tokens: int) -> dict[str, Any]:
         # Newer models of OpenAI's own refuse the name that every other server understands.
         limit = "max_completion_tokens" if _is_openai(self._url) else "max_tokens"
@@ -171,7 +198,46 @@ class EndpointGenerator:
             key=f"Set {name} in the environment",
             model=f"Name with {self._named_by[1]} one that it serves, and end the URL with /v1 "
                   "if its API lies there",
-            unreachable=f"Start it, or correct {self._named_by[0]}"))
+            unreachable=f"Start it, or correct {self._named_by[0]}",
+            slow="Take a smaller model there, or set ask.max_new_tokens lower"), seconds=_TIMEOUT)
+
+
+class _Requests:
+    """Asks for answers to prompts, several at a time.
+
+    In threads that end with the process. Those of a ThreadPoolExecutor are waited for, by it and
+    by the interpreter: after Ctrl-C for as long as a slow server takes, and it is asked again.
+    """
+
+    def __init__(self, answer: Callable[[Sequence[Message]], Generation],
+                 prompts: Sequence[Sequence[Message]]) -> None:
+        self._answer = answer
+        self._left: queue.SimpleQueue[tuple[int, Sequence[Message]]] = queue.SimpleQueue()
+        self._came: queue.SimpleQueue[tuple[int, Generation | BaseException]] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        for numbered in enumerate(prompts):
+            self._left.put(numbered)
+        for _ in range(min(_PARALLEL, len(prompts))):
+            threading.Thread(target=self._work, name="phi3kit-request", daemon=True).start()
+
+    def next(self) -> tuple[int, Generation | BaseException]:
+        """The place of a prompt and its answer, or the error of asking for it, as it comes."""
+        return self._came.get()
+
+    def stop(self) -> None:
+        """Ask for no others."""
+        self._stopped.set()
+
+    def _work(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                i, messages = self._left.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                self._came.put((i, self._answer(messages)))
+            except BaseException as error:
+                self._came.put((i, error))
 
 
 def _fatal() -> tuple[type[Exception], ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError, first_line
-from phi3kit.files import sha256_bytes
+from phi3kit.files import expanded, sha256_bytes
 from phi3kit.models.hashes import remembered_sha256
 
 # What loads each kind of model, by the name that a config gives code of its own for it.
@@ -30,7 +30,7 @@ def sentence_model(name: str, *, kind: str, setting: str, packaged: str = "") ->
     Raises:
         ModelError: no such model, hub not reachable, pickled weights, code in the model.
     """
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if not folder.is_dir():
         if not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", name) or name.startswith("."):
             first = "minilm, a folder," if packaged else "a folder"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from phi3kit.errors import ModelError
+from phi3kit.files import expanded
 from phi3kit.models.bases import hub_config, is_hub_id
 from phi3kit.models.catalog import CATALOG, find
 from phi3kit.plan.gated import GATED, Gated
@@ -97,7 +98,7 @@ def shape_of(name: str, revision: str | None = None) -> Shape:
                       kv_heads=spec.kv_heads, intermediate=spec.intermediate, vocab=spec.vocab,
                       fused=not _FUSED.isdisjoint(spec.target_modules),
                       parameters=spec.parameters, context=spec.context)
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.name == "config.json":
         folder = folder.parent
     if _is_file(folder / "config.json"):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from phi3kit.errors import SettingsError
+from phi3kit.files import composed
 
 if TYPE_CHECKING:
     from phi3kit.ingest.rows import Place
@@ -69,27 +69,22 @@ def _test(key: str, value: str, text: str) -> Callable[[Place], bool]:
         ending = "." + value.removeprefix(".").casefold()
         return lambda place: place.source.casefold().endswith(ending)
     if key == "heading":
-        words = " ".join(_composed(value).casefold().split())
-        return lambda place: words in " ".join(_composed(place.heading).casefold().split())
+        words = " ".join(composed(value).casefold().split())
+        return lambda place: words in " ".join(composed(place.heading).casefold().split())
     first, last = _pages(value, text)
     return lambda place: place.page is not None and first <= place.page <= last
 
 
 def _source(value: str) -> Callable[[Place], bool]:
-    pattern = _composed(value).replace("\\", "/").removeprefix("./").removesuffix("/**").rstrip("/")
+    pattern = composed(value).replace("\\", "/").removeprefix("./").removesuffix("/**").rstrip("/")
     pattern = pattern if pattern not in ("", ".") else "*"
 
     def test(place: Place) -> bool:
-        path = PurePosixPath(_composed(place.source))
+        path = PurePosixPath(composed(place.source))
         return any(part.match(pattern) or f"/{part}".endswith(f"/{pattern}")
                    for part in (path, *path.parents[:-1]))
 
     return test
-
-
-def _composed(text: str) -> str:
-    """"ü" as one character: names that a Mac wrote have a letter and a mark."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _pages(value: str, text: str) -> tuple[int, int]:

@@ -267,9 +267,11 @@ def open_retriever(settings: Settings) -> Retriever:
         raise StoreError("the collection is empty", where=where,
                          mend="Run phi3kit ingest on your documents")
     built = store.manifest
+    name = embedder_name(wanted.embedder, built.embedder)
+    if name != wanted.embedder:
+        note(f"questions are embedded with '{name}', as the collection was")
     # The collection's, not the settings': a question in another precision finds others.
-    embedder = open_embedder(_embedder_name(wanted.embedder, built.embedder),
-                             device=settings.model.device, precision=built.precision,
+    embedder = open_embedder(name, device=settings.model.device, precision=built.precision,
                              questions=True)
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
@@ -291,7 +293,7 @@ def open_retriever(settings: Settings) -> Retriever:
                      reranker=reranker, reopen=words)
 
 
-def _embedder_name(wanted: str, built: str) -> str:
+def embedder_name(wanted: str, built: str) -> str:
     """The settings' embedder; where they leave it at its default, the one that was built with.
 
     A collection may be another's: a provider, which would be sent the questions, has to be
@@ -299,10 +301,8 @@ def _embedder_name(wanted: str, built: str) -> str:
     """
     from phi3kit.ingest.remote import provider_of
 
-    if wanted == built or wanted != IngestSettings().embedder or provider_of(built):
-        return wanted
-    note(f"questions are embedded with '{built}', as the collection was")
-    return built
+    kept = wanted == built or wanted != IngestSettings().embedder or provider_of(built)
+    return wanted if kept else built
 
 
 def _open_reranker(settings: Settings) -> Reranker | None:

@@ -86,7 +86,7 @@ def sure(advice: Advice) -> str:
     seen = advice.comparison
     if advice.basis == "measured" and seen is not None:
         # Its level is that of the differences that were seen, no rate of right advice.
-        return (f"measured, at {advice.confidence:.0%} confidence" if seen.winner else
+        return (f"measured, at {100 * advice.confidence:g}% confidence" if seen.winner else
                 f"measured, one of {len(seen.contenders)} not told apart, "
                 f"{advice.confidence:.0%}")
     words = next(words for least, words in _SURE if advice.confidence >= least)

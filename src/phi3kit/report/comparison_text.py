@@ -17,6 +17,7 @@ from phi3kit.report.statistics_text import (
     effect_sentences,
     likely_best_sentences,
 )
+from phi3kit.wording import in_seconds
 
 METRIC_NAMES = {
     "score": "score", "token_f1": "token F1", "exact_match": "exact match",
@@ -205,7 +206,7 @@ def _cost(comparison: Comparison) -> list[str]:
     best = arms[0]
     sentences = [f"{best.arm}: {per_answer(best.tokens_in, best)} prompt and "
                  f"{per_answer(best.tokens_out, best)} answer tokens, "
-                 f"{seconds(best.seconds / best.questions)} of this machine."]
+                 f"{in_seconds(best.seconds / best.questions)} of this machine."]
     if cheapest.arm != best.arm and cheapest.seconds > 0:
         times = best.seconds / cheapest.seconds
         sentences.append(f"That is {times:.1f} times the time of {cheapest.arm}, the fastest.")
@@ -215,11 +216,6 @@ def _cost(comparison: Comparison) -> list[str]:
 def per_answer(total: float, arm: ArmSummary) -> str:
     """A total shared out by questions, without decimals."""
     return f"{total / arm.questions:.0f}"
-
-
-def seconds(value: float) -> str:
-    """A time with two significant digits: "0.24 s", "12 s"."""
-    return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
 
 
 def listed(names: Sequence[str]) -> str:

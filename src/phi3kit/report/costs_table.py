@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from phi3kit.records import ArmCost, Costs
 from phi3kit.report.costs_text import amount
+from phi3kit.wording import in_seconds
 
 _GIB = 2 ** 30
 
@@ -19,14 +20,13 @@ def cost_table(costs: Costs) -> tuple[str, list[str], list[list[str]]]:
         ("answers that are right", lambda arm: f"{arm.correct:.0%}"),
         ("prompt tokens per answer", lambda arm: f"{arm.tokens_in:,.0f}"),
         ("answer tokens per answer", lambda arm: f"{arm.tokens_out:,.0f}"),
-        ("latency, median", lambda arm: f"{arm.latency_p50:.3g} s"),
-        ("latency, 95th percentile", lambda arm: f"{arm.latency_p95:.3g} s"),
+        ("latency, median", lambda arm: in_seconds(arm.latency_p50)),
+        ("latency, 95th percentile", lambda arm: in_seconds(arm.latency_p95)),
         ("answers a second", lambda arm: f"{arm.answers_per_second:.3g}"),
         ("memory while answering", lambda arm: _shown(arm.memory_bytes, _gib)),
-        ("training", lambda arm: _shown(arm.train_seconds, lambda v: f"{v:,.0f} s")),
+        ("training", lambda arm: _shown(arm.train_seconds, in_seconds)),
         ("memory while training", lambda arm: _shown(arm.train_memory_bytes, _gib)),
-        ("index, built from nothing", lambda arm: _shown(arm.index_seconds,
-                                                         lambda v: f"{v:.3g} s")),
+        ("index, built from nothing", lambda arm: _shown(arm.index_seconds, in_seconds)),
         ("energy per answer", lambda arm: _shown(arm.energy_joules, lambda v: f"{v:.3g} J")),
     ]
     found = [(name, [figure(arm) for arm in costs.arms]) for name, figure in figures]

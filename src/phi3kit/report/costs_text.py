@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from phi3kit.records import ArmCost, Costs
+from phi3kit.wording import in_seconds
 
 _GIB = 2 ** 30
 
@@ -47,12 +48,12 @@ def _worth(costs: Costs) -> Iterator[str]:
 def _machine(costs: Costs) -> Iterator[str]:
     """Load time, memory, training and energy, as far as they were measured."""
     if costs.load_seconds is not None:
-        yield f"Loading takes {costs.load_seconds:.3g} s."
+        yield f"Loading takes {in_seconds(costs.load_seconds)}."
     memory = [arm.memory_bytes for arm in costs.arms if arm.memory_bytes]
     if memory:
         low, high = (f"{value / _GIB:.1f}" for value in (min(memory), max(memory)))
         yield f"Answering peaks at {low if low == high else f'{low} to {high}'} GiB."
-    trained = _each(costs.arms, lambda arm: arm.train_seconds, lambda v: f"{v:,.0f} s")
+    trained = _each(costs.arms, lambda arm: arm.train_seconds, in_seconds)
     if trained:
         yield f"Training took: {trained}."
     energy = _each(costs.arms, lambda arm: arm.energy_joules, lambda v: f"{v:.3g} J")

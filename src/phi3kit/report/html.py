@@ -23,6 +23,7 @@ from phi3kit.report.plots_beside import (
 from phi3kit.report.questions import arms_shown, question_groups
 from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.sections import sections
+from phi3kit.wording import in_seconds
 
 # What to do where a report cannot be written.
 PAGE_ELSEWHERE = "Name a file that can be with `phi3kit report RUN --html FILE`"
@@ -102,7 +103,7 @@ def render_comparison(comparison: Comparison) -> str:
         conditions=comparison.conditions,
         groups=question_groups(comparison),
         run=comparison.run,
-        number=words.number, p_value=words.p_value, seconds=words.seconds,
+        number=words.number, p_value=words.p_value, seconds=in_seconds,
         per_answer=words.per_answer)
 
 

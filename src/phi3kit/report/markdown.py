@@ -10,6 +10,7 @@ from phi3kit.report import comparison_text as words
 from phi3kit.report.choice_text import lead
 from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.sections import Section, sections
+from phi3kit.wording import in_seconds
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>()#+!|~&$-])")
 
@@ -32,7 +33,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     rows += [
         ["prompt tokens per answer", *(words.per_answer(a.tokens_in, a) for a in arms)],
         ["answer tokens per answer", *(words.per_answer(a.tokens_out, a) for a in arms)],
-        ["time per answer", *(words.seconds(a.seconds / a.questions) for a in arms)],
+        ["time per answer", *(in_seconds(a.seconds / a.questions) for a in arms)],
         ["failed", *(str(a.errors) for a in arms)],
     ]
     parts += [f"## The arms, with {level} intervals", table(["", *(a.arm for a in arms)], rows)]

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from phi3kit.records import Comparison, Interval
-from phi3kit.report.comparison_text import METRIC_NAMES, number, ranked, seconds
+from phi3kit.report.comparison_text import METRIC_NAMES, number, ranked
 from phi3kit.report.costs_text import amount
 from phi3kit.report.plots import INK, STYLES, figure_of, label, open_frame, svg
+from phi3kit.wording import in_seconds
 
 _HEIGHT = 3.4
 _Point = tuple[str, float, Interval]
@@ -20,7 +21,7 @@ def latency_plot(comparison: Comparison) -> str:
     points = [(arm.arm, arm.latency_p50, arm.metrics[metric]) for arm in ranked(comparison)]
     if not any(x for _, x, _ in points):
         return ""
-    says = [f"{arm}: {number(seen.mean)} in {seconds(x)}" for arm, x, seen in points]
+    says = [f"{arm}: {number(seen.mean)} in {in_seconds(x)}" for arm, x, seen in points]
     return _scatter(comparison, points, "latency", "median time of an answer, s", says)
 
 

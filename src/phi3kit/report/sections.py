@@ -10,6 +10,7 @@ from phi3kit.report import comparison_text as words
 from phi3kit.report import statistics_text as statistics
 from phi3kit.report.costs_table import cost_table
 from phi3kit.report.costs_text import volume
+from phi3kit.wording import in_seconds
 
 _ABSENT = "–"
 # What a diagnostic arm is looked at for, beside the deciding metric.
@@ -141,7 +142,7 @@ def _diagnostics(comparison: Comparison) -> Section | None:
              if any(name in arm.metrics for arm in arms)]
     rows = [[words.METRIC_NAMES[name], *(_spread(arm.metrics.get(name)) for arm in arms)]
             for name in names]
-    rows.append(["time per answer", *(words.seconds(_each(arm)) for arm in arms)])
+    rows.append(["time per answer", *(in_seconds(_each(arm)) for arm in arms)])
     rows.append(["failed", *(str(arm.errors) for arm in arms)])
     tables = [Table("These cannot win: they tell why", ["", *(arm.arm for arm in arms)], rows)]
     if comparison.diagnoses:
@@ -164,8 +165,8 @@ def _freshness(comparison: Comparison) -> Section | None:
         ["arm", "as it is now", "as it was", "neither"],
         [[arm.arm, *(words.spread(share) for share in (arm.updated, arm.outdated, arm.neither))]
          for arm in found.arms])], [
-        f"Embedding {found.chunks} chunks anew took {words.seconds(found.seconds)}"
-        + (f"; training took {words.seconds(found.tune_seconds)} last time."
+        f"Embedding {found.chunks} chunks anew took {in_seconds(found.seconds)}"
+        + (f"; training took {in_seconds(found.tune_seconds)} last time."
            if found.tune_seconds is not None else ".")])
 
 
@@ -178,7 +179,7 @@ def _learning(comparison: Comparison) -> Section | None:
         f"Mean {name} after training on so many examples",
         ["arm", "examples", name, "training"],
         [[point.arm, f"{point.examples:,}", words.spread(point.value),
-          words.seconds(point.seconds)] for point in found.points])]
+          in_seconds(point.seconds)] for point in found.points])]
     if found.extrapolations:
         tables.append(Table(
             "If the curve goes on as it has so far",

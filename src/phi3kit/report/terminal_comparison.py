@@ -12,6 +12,7 @@ from phi3kit.report import comparison_text as words
 from phi3kit.report import statistics_text as statistics
 from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.terminal_answer import plain
+from phi3kit.wording import in_seconds
 
 # What stands beside the deciding metric in 80 columns; the reports have all of them.
 _BESIDE = ("contains", "abstention", "hit_at_k")
@@ -81,7 +82,7 @@ def _arms(comparison: Comparison) -> Any:
         rows.append([arm.arm + failed, words.spread(arm.metrics[metric]), *cells,
                      f"{words.per_answer(arm.tokens_in, arm)}+"
                      f"{words.per_answer(arm.tokens_out, arm)}",
-                     words.seconds(arm.seconds / arm.questions)])
+                     in_seconds(arm.seconds / arm.questions)])
     return _table(f"Means per answer, with {comparison.confidence * 100:g}% intervals", head, rows)
 
 

@@ -27,7 +27,7 @@ def print_retrieval(report: RetrievalReport) -> None:
     left = f"; {report.left_out} without known documents left out" if report.left_out else ""
     _say(console, f"{report.questions} questions about {report.clusters} documents{left}; "
                   f"{report.unit} ranked; collection '{report.collection}', "
-                  f"{report.confidence:.0%} intervals")
+                  f"{100 * report.confidence:g}% intervals")
 
 
 def print_calibration(report: CalibrationReport) -> None:
@@ -50,7 +50,7 @@ def print_calibration(report: CalibrationReport) -> None:
     _say(console, f"{report.answerable} answerable and {report.unanswerable} unanswerable "
                   f"questions about {report.clusters} documents, {report.folds} folds by "
                   f"document; at most {report.limit:.0%} wrongly refused; collection "
-                  f"'{report.collection}', {report.confidence:.0%} intervals")
+                  f"'{report.collection}', {100 * report.confidence:g}% intervals")
     _say(console, f"Chosen against today, balanced accuracy: {_words(report.gain, '+')}, "
                   f"p {p_value(report.p)}, {report.verdict}")
     advice = ("For phi3kit.yaml:" if report.verdict == "better" else

@@ -10,8 +10,9 @@ from typing import Any, Literal
 import msgspec
 
 from phi3kit.errors import SettingsError
+from phi3kit.files import expanded
 from phi3kit.parsing import refuse_deep_yaml
-from phi3kit.settings.names import SECTIONS, flatten
+from phi3kit.settings.names import SECTIONS, flatten, paths
 from phi3kit.settings.refused import converted, unknown
 from phi3kit.settings.schema import Settings
 
@@ -42,7 +43,7 @@ class Resolved:
 
 
 def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) -> Resolved:
-    """Merge the defaults, `<folder>/phi3kit.yaml` and `flags`.
+    """Merge the defaults, `<folder>/phi3kit.yaml` and `flags`. A `~` of paths is expanded.
 
     Args:
         flags: dotted key to value; a value of None means that the flag was not given.
@@ -78,12 +79,31 @@ def load(flags: Mapping[str, Any] | None = None, *, folder: Path | None = None) 
     for key in flatten(tree):
         if key not in valid and key not in SECTIONS:
             raise unknown(key, valid, place)
+    _expand(tree)
     values = converted(tree, place)
     sources: dict[str, Source] = {
         key: "flag" if key in given else "file" if key in in_file else "default"
         for key in flatten(msgspec.to_builtins(values))
     }
     return Resolved(values, sources, path if path.is_file() else None)
+
+
+def _expand(tree: dict[str, Any]) -> None:
+    """Put the home folder in the place of `~`, or a folder of that name would be made.
+
+    Here and not where a path is used: what is shown and recorded is what is used.
+    """
+    for key, value in flatten(tree).items():
+        texts = value if isinstance(value, (list, tuple)) else [value]
+        if any(map(_has_tilde, texts)) and key in paths():
+            # Others stay as they were written: "./docs" as "docs" would be another run's.
+            own = [str(expanded(text)) if _has_tilde(text) else text for text in texts]
+            section, _, name = key.rpartition(".")
+            (tree[section] if section else tree)[name] = own if texts is value else own[0]
+
+
+def _has_tilde(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("~")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:

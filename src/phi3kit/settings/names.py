@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from phi3kit.settings.schema import Settings
+from phi3kit.settings.schema import PATH, Settings
 
 SECTIONS = frozenset(Settings.__struct_fields__) - {"runs"}
 
@@ -33,6 +34,26 @@ def keys() -> dict[str, str]:
         else:
             found[name] = description
     return found
+
+
+@cache
+def paths() -> frozenset[str]:
+    """Dotted keys of files and folders, and of lists of them."""
+    found: set[str] = set()
+    for name, kind, _ in _fields(Settings):
+        inner = _fields(kind) if isinstance(kind, type) and issubclass(kind, Struct) else ()
+        found.update(f"{name}.{own}" for own, value, _ in inner if _is_path(value))
+        if _is_path(kind):
+            found.add(name)
+    return frozenset(found)
+
+
+def _is_path(kind: Any) -> bool:
+    if isinstance(kind, msgspec.inspect.Metadata):
+        return PATH in (kind.extra or {}) or _is_path(kind.type)
+    if isinstance(kind, msgspec.inspect.UnionType):
+        return any(map(_is_path, kind.types))
+    return isinstance(kind, msgspec.inspect.VarTupleType) and _is_path(kind.item_type)
 
 
 def _fields(struct: type[Struct]) -> Iterator[tuple[str, Any, str]]:

@@ -17,6 +17,9 @@ _Tokens = Annotated[int, Meta(ge=1)]
 _Volume = Annotated[int, Meta(ge=1, le=10**12)]
 _NotNegative = Annotated[float, Meta(ge=0.0, le=1e9)]
 _Positive = Annotated[float, Meta(gt=0.0, le=1e9)]
+# A file or folder of this machine; `load` puts the home folder in the place of its `~`.
+PATH = "path"
+_Path = Annotated[str, Meta(extra={PATH: True})]
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,10 +51,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class IngestSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Documents in, a Chroma collection out."""
 
-    corpus: Annotated[tuple[str, ...], Meta(description=(
+    corpus: Annotated[tuple[_Path, ...], Meta(description=(
         "Files and folders that the collection mirrors: what is removed from them goes from "
         "the collection too (see prune)."))] = ()
-    store: Annotated[str, Meta(description=(
+    store: Annotated[_Path, Meta(description=(
         "Folder of the Chroma store, to be kept out of the corpus and out of git; or a Chroma "
         "server, which many can ask: http://host:8000, https://host:443/tenant/database (token "
         "from CHROMA_API_KEY). What it holds is asked of it at each run, so an unchanged corpus "
@@ -93,7 +96,7 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         "System message of every prompt, and of training examples that bring none: what is "
         "trained is what is asked."))] = (
         "Answer the question briefly. If you do not know the answer, say: I do not know.")
-    adapter: Annotated[str | None, Meta(description=(
+    adapter: Annotated[_Path | None, Meta(description=(
         "Run folder of `finetune` (or an adapter folder) to answer with; null: the base "
         "model alone."))] = None
     passages: Annotated[int, Meta(ge=1, le=50, description=(
@@ -127,7 +130,7 @@ class AskSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """LoRA or QLoRA on the model above."""
 
-    dataset: Annotated[str | None, Meta(description=(
+    dataset: Annotated[_Path | None, Meta(description=(
         "Training examples (JSON, JSONL or CSV): messages, prompt/completion, Alpaca, ShareGPT or "
         "question/answer; the format is detected."))] = None
     qlora: Annotated[bool, Meta(description=(
@@ -208,22 +211,22 @@ class FinetuneSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Every option on held-out questions."""
 
-    questions: Annotated[str | None, Meta(description=(
+    questions: Annotated[_Path | None, Meta(description=(
         "Held-out questions, JSON Lines: id, question, answers, source_ids, answerable, "
         "kind, format, terms. None of them may stand among the training examples."))] = None
     arms: Annotated[tuple[Arm, ...], Meta(description=(
         "What runs. base, rag, finetune and both can win; those left out cannot. few-shot, "
         "oracle-rag, full-context and bolted-on tell why something wins, and take as long as "
         "any other."))] = ("base", "rag", "finetune", "both")
-    adapter_rag: Annotated[str | None, Meta(description=(
+    adapter_rag: Annotated[_Path | None, Meta(description=(
         "Run folder of an adapter that was tuned with passages: both answers with it, and "
         "bolted-on with ask.adapter. null: ask.adapter serves finetune and both."))] = None
-    more_adapters: Annotated[tuple[str, ...], Meta(description=(
+    more_adapters: Annotated[tuple[_Path, ...], Meta(description=(
         "Run folders of the same training as ask.adapter with other seeds (finetune.seed): each "
         "answers all questions too, and how much a seed changes is in the intervals. Two or more "
         "of them tell something; each takes as long as the first. Freshness, learning curve and "
         "judge look at the first alone."))] = ()
-    more_adapters_rag: Annotated[tuple[str, ...], Meta(description=(
+    more_adapters_rag: Annotated[tuple[_Path, ...], Meta(description=(
         "The same for compare.adapter_rag."))] = ()
     shots: Annotated[int, Meta(ge=1, le=64, description=(
         "Training examples in each prompt of few-shot, those nearest to the question. More "
@@ -232,7 +235,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                               "chrf"], Meta(description=(
         "What decides. score: exact label for closed kinds, abstention for unanswerable "
         "questions, token F1 for the rest; the others apply one measure to all."))] = "score"
-    formats: Annotated[str | None, Meta(description=(
+    formats: Annotated[_Path | None, Meta(description=(
         "YAML or JSON file that says what the `format` of a question is: a name with `regex`, or "
         "with `schema` (a JSON schema, or its file). How many answers keep to it is shown; it "
         "does not decide."))] = None
@@ -240,7 +243,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         "Embed answers and gold answers with ingest.embedder and show how alike they are in "
         "meaning. Takes seconds; what negates the right answer is alike too; a provider's "
         "embedder is sent the answers."))] = False
-    general_questions: Annotated[str | None, Meta(description=(
+    general_questions: Annotated[_Path | None, Meta(description=(
         "General questions, as a file like `questions` or `shipped` for 40 of our own: which of "
         "those that the base answers right does an arm no longer know? Asked of the base and "
         "of each arm that can win, which takes that much longer."))] = None
@@ -302,7 +305,7 @@ class CompareSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class AdviseSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The questionnaire."""
 
-    scenario: Annotated[str | None, Meta(description=(
+    scenario: Annotated[_Path | None, Meta(description=(
         "Answers to the questionnaire (YAML or JSON). null: `advise` asks one by one."))] = None
 
 
@@ -315,5 +318,5 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     finetune: FinetuneSettings = FinetuneSettings()
     compare: CompareSettings = CompareSettings()
     advise: AdviseSettings = AdviseSettings()
-    runs: Annotated[str, Meta(description=(
+    runs: Annotated[_Path, Meta(description=(
         "Folder for run folders: settings, versions, hashes, results."))] = "runs"

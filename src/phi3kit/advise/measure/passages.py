@@ -10,6 +10,7 @@ from functools import lru_cache
 from math import log
 
 from phi3kit.advise.measure.corpus import PASSAGE_WORDS, Corpus
+from phi3kit.files import composed
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)*")
 _COMMON = 6.0  # zipf: the 100 most frequent words of English or so
@@ -111,7 +112,7 @@ class Passages:
 
     def of_source(self, name: str) -> list[int]:
         """The passages of the document that `name` names, be it by the end of its path."""
-        document = self._named.get(name.strip("./"))
+        document = self._named.get(composed(name).strip("./"))
         return self._of[document] if document is not None else []
 
 
@@ -120,7 +121,7 @@ def _by_name(sources: Iterable[str]) -> dict[str, int]:
     named: dict[str, int] = {}
     twice = set[str]()
     for at, source in enumerate(sources):
-        parts = source.strip("./").split("/")
+        parts = composed(source).strip("./").split("/")
         for start in range(len(parts)):
             name = "/".join(parts[start:])
             if name in named:

@@ -45,6 +45,7 @@ def read(data: bytes) -> Document:
         for block in document.iter_inner_content():
             if isinstance(block, Table):
                 outline.table(_rows(block))
+                _hanging(block, block._tbl, outline, notes)
             else:
                 _paragraph(block, outline, notes)
         margins = _margins(document.part)
@@ -76,16 +77,26 @@ def _unwrap(body: Any) -> None:
         element.getparent().remove(element)
 
 
-def _boxes(paragraph: Any) -> Iterator[str]:
-    """The paragraphs of text boxes; older programs' copy of each box is not another one."""
+def _hanging(block: Any, element: Any, outline: Outline,
+             notes: dict[tuple[str, str], str]) -> None:
+    """What hangs on a paragraph, or on those in a table's cells: text boxes, then notes."""
     from docx.oxml.ns import qn
     from docx.text.paragraph import Paragraph
 
+    for box in _once(element, qn("w:txbxContent")):
+        for inner in box.iter(qn("w:p")):
+            outline.paragraph(Paragraph(inner, block).text)
+    for kind in sorted({kind for kind, _ in notes}):
+        for reference in _once(element, kind):
+            outline.paragraph(notes.get((kind, reference.get(qn("w:id"))), ""))
+
+
+def _once(element: Any, tag: str) -> Iterator[Any]:
+    """The elements below; what is in older programs' copy of a text box is not another one."""
     copy = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-    for box in paragraph._p.iter(qn("w:txbxContent")):
-        if next(box.iterancestors(copy), None) is None:
-            for inner in box.iter(qn("w:p")):
-                yield Paragraph(inner, paragraph).text
+    for found in element.iter(tag):
+        if next(found.iterancestors(copy), None) is None:
+            yield found
 
 
 def _notes(part: Any) -> dict[tuple[str, str], str]:
@@ -163,9 +174,7 @@ def _without_count(piece: str) -> str:
 
 
 def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], str]) -> None:
-    """A paragraph, then what hangs on it: its text boxes and its notes."""
-    from docx.oxml.ns import qn
-
+    """A paragraph, then what hangs on it."""
     style = (paragraph.style.name or "") if paragraph.style is not None else ""
     match = _HEADING.match(style)
     if style.lower() == "title":
@@ -176,11 +185,7 @@ def _paragraph(paragraph: Any, outline: Outline, notes: dict[tuple[str, str], st
         outline.paragraph(f"- {paragraph.text.strip()}")
     else:
         outline.paragraph(paragraph.text)
-    for text in _boxes(paragraph):
-        outline.paragraph(text)
-    for kind in sorted({kind for kind, _ in notes}):
-        for reference in paragraph._p.iter(kind):
-            outline.paragraph(notes.get((kind, reference.get(qn("w:id"))), ""))
+    _hanging(paragraph, paragraph._p, outline, notes)
 
 
 def _rows(table: Any) -> list[list[str]]:

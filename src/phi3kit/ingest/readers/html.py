@@ -51,6 +51,9 @@ def read(data: bytes) -> Document:
         etree.strip_elements(tree, etree.Comment, etree.ProcessingInstruction, with_tail=False)
         for element in tree.xpath(_NO_CONTENT):
             element.drop_tree()
+        for end in tree.xpath("//pre//br"):  # or the lines of what it shows would be joined
+            end.tail = "\n" + (end.tail or "")
+            end.drop_tree()
         extracted = "" if len(text) > _LONG else trafilatura.extract(
             html.tostring(tree, encoding="unicode"), output_format="markdown",
             favor_recall=True, include_tables=True, include_formatting=True,

@@ -6,6 +6,8 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 from phi3kit.errors import DataError, first_line
 from phi3kit.ingest.document import Document, joined
@@ -23,7 +25,7 @@ _JOINS = frozenset({"and", "or", "to", "und", "oder", "bis", "sowie", "et", "ou"
 
 
 def read(data: bytes) -> Document:
-    """The pages' text, a part per page; pages without text become problems.
+    """The pages' text, a part per page; scanned and broken pages become problems.
 
     Words that are cut at the end of a line are joined where both halves meet in lower-case
     letters (see `_whole_words`). Those cut at the end of a page stay so.
@@ -42,7 +44,8 @@ def read(data: bytes) -> Document:
             reader = pypdf.PdfReader(io.BytesIO(data))
             if reader.is_encrypted and not reader.decrypt(""):
                 raise DataError("the PDF is encrypted", mend="Save it without a password")
-            texts = [_clean(page.extract_text()) for page in reader.pages]
+            pages = list(reader.pages)
+            texts, broken = _texts(pages)
     except (DataError, MemoryError):
         raise
     except (DependencyError, FileNotDecryptedError, WrongPasswordError) as error:
@@ -50,19 +53,41 @@ def read(data: bytes) -> Document:
     except Exception as error:
         # Damaged files raise whatever the broken object met: KeyError, RecursionError, …
         raise DataError(f"damaged PDF ({first_line(error)})") from error
-    pages = [(text, number) for number, text in enumerate(_whole_words(texts), start=1)]
     if not any(text.strip() for text in texts):
+        if broken:
+            raise DataError(f"damaged PDF ({next(iter(broken.values()))})")
         raise DataError(f"no text on its {len(texts)} pages; scans need text recognition first")
-    empty = tuple(Failure(f"p. {number}", "no text on the page; a scan needs text recognition")
-                  for text, number in pages if not text.strip() and _has_image(reader, number))
-    return joined([(text, number) for text, number in pages if text.strip()], problems=empty)
+    problems = {number: f"the page cannot be read ({why})" for number, why in broken.items()}
+    for number, (page, text) in enumerate(zip(pages, texts, strict=True), start=1):
+        if number not in broken and not text.strip() and _has_image(page):
+            problems[number] = "no text on the page; a scan needs text recognition"
+    return joined([(text, number) for number, text in enumerate(_whole_words(texts), start=1)
+                   if text.strip()],
+                  problems=tuple(Failure(f"p. {number}", why)
+                                 for number, why in sorted(problems.items())))
 
 
-def _has_image(reader: object, number: int) -> bool:
+def _texts(pages: Sequence[Any]) -> tuple[list[str], dict[int, str]]:
+    """Each page's text, and why there is none, by the number of the page, where it is broken."""
+    from pypdf.errors import DependencyError, FileNotDecryptedError, WrongPasswordError
+
+    texts: list[str] = []
+    broken: dict[int, str] = {}
+    for number, page in enumerate(pages, start=1):
+        try:
+            texts.append(_clean(page.extract_text()))
+        except (MemoryError, DependencyError, FileNotDecryptedError, WrongPasswordError):
+            raise  # no matter of this page alone
+        except Exception as error:
+            texts.append("")
+            broken[number] = first_line(error)
+    return texts, broken
+
+
+def _has_image(page: Any) -> bool:
     """Whether a page without text shows a picture: a scan, and not an empty page."""
     try:
-        resources = reader.pages[number - 1]["/Resources"]  # type: ignore[attr-defined]
-        return bool(resources.get("/XObject"))
+        return bool(page["/Resources"].get("/XObject"))
     except (KeyError, AttributeError, TypeError):
         return False
 

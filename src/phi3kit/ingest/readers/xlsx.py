@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, time
 from typing import Any
@@ -18,13 +19,18 @@ from phi3kit.records import Failure
 # A cell with a formula and no value. One of text ("str") may have the empty one.
 _UNCOMPUTED = re.compile(rb"<c\b(?![^>]*\bt=.str)[^>]*>\s*<f\b[^>]*(?:/>|>[^<]*</f>)\s*"
                          rb"(?:<v\s*/>|<v>\s*</v>)?\s*</c>")
+_MERGED = re.compile(rb"<mergeCell\b[^>]*\bref=.([A-Z]{1,3})(\d{1,7}):[A-Z]{1,3}(\d{1,7})")
+
+# By the number of the row that they begin in, from 1: column from 0, and last row, of cells that
+# several rows share.
+_Tall = dict[int, list[tuple[int, int]]]
 
 
 def read(data: bytes) -> Document:
     """The rows of every sheet, as "column: value" lines, under the title above them.
 
     Which row names the columns, `sheet.read_sheet` tells. A sheet of one row, such as a note on
-    the others, is that row.
+    the others, is that row. A cell that is merged over several rows stands in each of them.
 
     Formulas are read as the values that they had when the file was saved; those that a program
     wrote without computing them become problems.
@@ -45,9 +51,9 @@ def read(data: bytes) -> Document:
             for sheet in book.worksheets:
                 # Files claim to have more rows and columns than they do.
                 sheet.reset_dimensions()
-                sheets.append(read_sheet(sheet.title, ([_shown(value) for value in row] for row
-                                                       in sheet.iter_rows(values_only=True))))
-                if count := _uncomputed(sheet):
+                count, tall = _looked_through(sheet)
+                sheets.append(read_sheet(sheet.title, _rows(sheet, tall)))
+                if count:
                     problems.append(Failure(f"sheet '{sheet.title}'", f"{count:,} formulas whose "
                                             "values were never computed; open the file in a "
                                             "spreadsheet program and save it"))
@@ -63,16 +69,51 @@ def read(data: bytes) -> Document:
     return replace(document_of(sheets), problems=tuple(problems))
 
 
-def _uncomputed(sheet: Any) -> int:
-    """How many cells have a formula and no value: openpyxl tells them as empty ones."""
+def _rows(sheet: Any, tall: _Tall) -> Iterator[list[str]]:
+    """The cells of each row, with those of rows above that reach into it.
+
+    A row with nothing of its own stays empty: a title that is two rows high is one title.
+    """
+    held: dict[int, tuple[str, int]] = {}  # by column, the text and its last row
+    for number, row in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells = [_shown(value) for value in row]
+        own = any(cells)
+        for column, (text, last) in list(held.items()):
+            if number > last:
+                del held[column]
+            elif own and text:
+                cells += [""] * (column + 1 - len(cells))
+                cells[column] = cells[column] or text
+        for column, last in tall.get(number, ()):
+            held[column] = (cells[column] if column < len(cells) else "", last)
+        yield cells
+
+
+def _looked_through(sheet: Any) -> tuple[int, _Tall]:
+    """How many cells have a formula and no value, and which cells several rows share.
+
+    Of a book that is read row by row, openpyxl tells neither: both are empty cells.
+    """
+    from openpyxl.utils import column_index_from_string
+
     count, left = 0, b""
+    tall: _Tall = {}
+
+    def look(text: bytes) -> int:
+        for column, first, last in _MERGED.findall(text):
+            if int(first) < int(last):
+                tall.setdefault(int(first), []).append(
+                    (column_index_from_string(column.decode()) - 1, int(last)))
+        return len(_UNCOMPUTED.findall(text))
+
     with sheet._get_source() as source:
         while block := source.read(2**20):
             left += block
-            cut = max(left.rfind(b"<c "), len(left) - 2**20)  # a cell is far shorter
-            count += len(_UNCOMPUTED.findall(left[:cut]))
+            # Where one of either begins; each is far shorter than what is kept at most.
+            cut = max(left.rfind(b"<c "), left.rfind(b"<mergeCell "), len(left) - 2**20)
+            count += look(left[:cut])
             left = left[cut:]
-    return count + len(_UNCOMPUTED.findall(left))
+    return count + look(left), tall
 
 
 def _shown(value: Any) -> str:
