@@ -56,6 +56,48 @@ def test_all_threads_take_from_one_arena_unless_the_user_says_otherwise() -> Non
     assert arenas("lean", GLIBC_TUNABLES="glibc.malloc.arena_max=4") > 1
 
 
+FREED = """
+import ctypes, sys
+from phi3kit.finetune.lean import keep_lean
+keep_lean("cpu", float32=sys.argv[1] == "float32")
+libc = ctypes.CDLL(None)
+libc.posix_memalign.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+libc.free.argtypes, libc.malloc_usable_size.argtypes = [ctypes.c_void_p], [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def block(size):
+    pointer = ctypes.c_void_p()
+    assert libc.posix_memalign(ctypes.byref(pointer), 64, size) == 0
+    libc.memset(pointer, 1, size)
+    return pointer
+size = 3 * 2**20
+libc.free(block(2 * size))  # smaller ones are the arena's from now on, unless there is a threshold
+kept = []
+for _ in range(50):  # a layer keeps one of two, as a forward pass does
+    kept.append(block(size))
+    libc.free(block(size - 4096 * len(kept)))
+end = block(100_000)  # what lies below the arena's end is not given back
+for pointer in kept:
+    libc.free(pointer)
+print(open("/proc/self/status").read().split("VmRSS:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others have no such option")
+def test_in_float32_large_blocks_that_are_freed_are_no_longer_resident() -> None:
+    def resident(dtype: str, **environment: str) -> int:
+        kept = {key: value for key, value in os.environ.items()
+                if key != "GLIBC_TUNABLES" and not key.startswith("MALLOC_")}
+        done = subprocess.run([sys.executable, "-c", FREED, dtype],
+                              env={**kept, **environment},
+                              capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    least = 100 * 1024  # KiB, of the 150 MiB that were in use
+    assert resident("bfloat16") > resident("float32") + least
+    own = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+    assert resident("float32", **own) > resident("float32") + least  # as the user has it
+
+
 KERNELS = """
 from phi3kit.finetune.lean import keep_lean
 keep_lean("cpu")
@@ -87,12 +129,16 @@ def test_little_is_kept_of_shapes_that_were_met(name: str) -> None:
 def test_a_training_keeps_lean_on_a_cpu_and_leaves_that_on_a_card_alone(
     project: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(train, "keep_lean", asked.append)
-    (project / "none.jsonl").write_text("")
-    with pytest.raises(DataError):
-        train.finetune(load({"finetune.dataset": "none.jsonl", "model.device": "cpu"}).values)
-    assert asked == ["cpu"]
+    asked: list[object] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "keep_lean", lambda device, float32: asked.append((device, float32)))
+        (project / "none.jsonl").write_text("")
+        for own in ({"model.dtype": "bfloat16"}, {"model.dtype": "float32"},
+                    {"model.dtype": "float32", "finetune.full": True}):
+            with pytest.raises(DataError):
+                train.finetune(load({"finetune.dataset": "none.jsonl", "model.device": "cpu",
+                                     **own}).values)
+    assert asked == [("cpu", False), ("cpu", True), ("cpu", False)]
     for name in lean._KEPT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")  # the user's

@@ -9,6 +9,12 @@ place of 2.3, in the same time, and does not grow with its steps.
 glibc gives each thread an arena of its own, so that what one lane has freed lies idle while another
 asks for more. One for all costs some 7% of the time, and takes up to a tenth less memory: above all
 memory that `plan` can tell (docs/log.md).
+
+An aligned block that is free again is too small for the next one of its size, as glibc (2.36) looks
+for them: it finds room beside what has been freed on both sides, or takes new memory. In float32
+that comes to half as much again as is in use, so blocks of a megabyte and more, which are most
+of a pass, get pages of their own. In bfloat16, whose blocks are half as large and computed faster,
+to clear these pages takes more of the time than it saves of the memory.
 """
 
 from __future__ import annotations
@@ -26,10 +32,12 @@ from phi3kit.models.hardware import has_gpu
 # Read when the first product is computed: oneDNN's kernels, and ideep's descriptions per thread.
 _KEPT: Mapping[str, int] = MappingProxyType(
     {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 128, "LRU_CACHE_CAPACITY": 64})
-_ARENA_MAX = -8  # M_ARENA_MAX of malloc.h
+# Options of malloc.h with their values, and what the environment says in their place.
+_ONE_ARENA = (-8, 1, "MALLOC_ARENA_MAX", "arena_max")  # M_ARENA_MAX
+_OWN_PAGES = (-3, 2**20, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold")  # M_MMAP_THRESHOLD, bytes
 
 
-def keep_lean(device: str) -> None:
+def keep_lean(device: str, *, float32: bool = False) -> None:
     """For the whole process and its children, before threads compute: what is there stays.
 
     Where the environment says otherwise, it is as the user has it; so it is on systems without
@@ -37,18 +45,19 @@ def keep_lean(device: str) -> None:
 
     Args:
         device: as `model.device` has it; nothing is changed for a GPU's training.
+        float32: an adapter is trained in it.
     """
     # torch would tell better, but takes a second, and has threads.
     if device != "cpu" and (device != "auto" or has_gpu()):
         return
     for name, count in _KEPT.items():
         os.environ.setdefault(name, str(count))
-    told = ("MALLOC_ARENA_MAX" in os.environ
-            or "arena_max" in os.environ.get("GLIBC_TUNABLES", ""))
-    if sys.platform == "linux" and not told:
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(_ARENA_MAX, 1)
+    for option, value, variable, tunable in (_ONE_ARENA, *([_OWN_PAGES] if float32 else [])):
+        told = variable in os.environ or tunable in os.environ.get("GLIBC_TUNABLES", "")
+        if sys.platform == "linux" and not told:
+            libc = ctypes.CDLL(None)
+            if hasattr(libc, "mallopt"):
+                libc.mallopt(option, value)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
 from phi3kit.finetune.search import Search
-from phi3kit.models.hardware import free_memory, pick_device, release
+from phi3kit.models.hardware import free_memory, pick_device, pick_dtype, release
 from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
 from phi3kit.settings import Resolved, Settings
@@ -67,7 +67,8 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     methods.refuse_contradictions(settings.finetune)
     sharding.refuse_unshardable(settings)
     trackers.refuse_missing(settings.finetune.report_to)
-    keep_lean(settings.model.device)
+    keep_lean(settings.model.device, float32=not settings.finetune.full
+              and pick_dtype(settings.model.dtype, "cpu") == "float32")
     team = processes.join(settings.model.device)
     try:
         with processes.quiet_unless_first(team):
