@@ -8,9 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import msgspec
 import pytest
+import typer
 
+from phi3kit.cli.app import app
 from phi3kit.models.hardware import has_gpu
+from phi3kit.settings.names import flatten
+from phi3kit.settings.schema import Settings
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -148,7 +153,16 @@ def test_dry_run_asks_no_hub(run_cli: Run, tmp_path: Path) -> None:
         "context are looked at when training starts")
 
 
-def test_every_setting_of_a_run_has_a_flag(run_cli: Run, tmp_path: Path) -> None:
+def test_every_setting_of_a_run_has_a_flag() -> None:
+    command = typer.main.get_command(app).commands["finetune"]  # type: ignore[attr-defined]
+    flags = {name.removeprefix("--") for option in command.params for name in option.opts}
+    keys = flatten(msgspec.to_builtins(Settings()))
+    own = [key.partition(".")[2] for key in keys if key.startswith("finetune.")]
+    assert len(own) > 15
+    assert [name for name in own if name.replace("_", "-") not in flags] == []
+
+
+def test_flags_are_told_as_such(run_cli: Run) -> None:
     given = {"finetune.batch-size": "4", "finetune.max-tokens": "256", "finetune.alpha": "8",
              "finetune.dropout": "0.1", "finetune.micro-batch-tokens": "64",
              "model.device": "cpu", "model.dtype": "float32", "compare.questions": "q.jsonl"}

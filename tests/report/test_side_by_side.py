@@ -102,8 +102,9 @@ def test_eighty_columns_are_enough(comparison: Comparison, capsys: pytest.Captur
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     # An interval is folded before its bracket, nowhere else.
-    assert all("(" not in line or ")" in line for line in lines if " to 0." in line
-               and "interval" not in line)
+    with_intervals = [line for line in lines if " to 0." in line and "interval" not in line]
+    assert with_intervals
+    assert all("(" not in line or ")" in line for line in with_intervals)
 
 
 def test_the_terminal_runs_no_control_characters(record: SideBySide,

@@ -30,7 +30,7 @@ class Case(Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         round: 1 for the cases that the rules were written from, 2 for those that were found and
-            coded afterwards, by people who had not read the rules.
+            coded afterwards, without sight of the rules.
     """
 
     id: str

@@ -69,8 +69,8 @@ class Kept:
         self._project = state.manifest.project
         return True
 
-    def learn(self, *, mends: bool) -> bool:
-        """Learn it from Chroma itself; False, for there is no state that tells it.
+    def learn(self, *, mends: bool) -> None:
+        """Learn it from Chroma itself, where no state tells it.
 
         Args:
             mends: whether an index that cannot be read is built anew.
@@ -89,7 +89,6 @@ class Kept:
                 self.mended = mend.mend(self._site, self._wanted.collection, self._embedder)
             self.doubted = isinstance(self._site, Path)
             self.files, self.chunks = _held(self.opened())
-        return False
 
     def former(self, *, mends: bool) -> set[str]:
         """Sources of the collection that is to be replaced, whatever version wrote it.

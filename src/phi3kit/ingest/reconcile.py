@@ -160,7 +160,9 @@ class _Reconcile:
         remembered = self._kept.recall()
         if not remembered:
             self._kept.settle()
-            remembered = self._kept.recall() or self._kept.learn(mends=True)
+            remembered = self._kept.recall()
+            if not remembered:
+                self._kept.learn(mends=True)
         self._kept.refuse_other()
         self._held = dict(self._kept.files)
         remembered = not self._claim(self._held) and remembered
@@ -195,7 +197,8 @@ class _Reconcile:
         if rebuild:
             before = set() if self._kept.is_damaged() else self._former(mends=False)
         else:
-            self._kept.recall() or self._kept.learn(mends=False)
+            if not self._kept.recall():
+                self._kept.learn(mends=False)
             self._kept.refuse_other()
             self._claim(self._kept.files)
         known = self._kept.files

@@ -1,4 +1,7 @@
-"""Base models: their weights in memory. The only file that loads them; see `bases` for names.
+"""Base models: their weights in memory; see `bases` for names.
+
+The only file that loads them. GGUF is read in two others: `gguf` checks what was exported,
+`packaged` makes safetensors of the model that comes with the demo.
 
 Safetensors only and no code from the hub: a checkpoint can be wrong here, never run.
 """

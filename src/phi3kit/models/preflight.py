@@ -30,7 +30,7 @@ _LATER = "looked at when training starts"
 def preflight(loaded: Loaded, max_tokens: int) -> list[str]:
     """Check template and tokenizer against each other; what has to be known, in lines.
 
-    That the layers to adapt are in the model, `adapters.target_modules` sees to, and that the
+    That the layers to adapt are in the model, `linear.target_modules` sees to, and that the
     token that ends an answer is not the one for padding, `loading`.
 
     Args:
