@@ -133,17 +133,24 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
         inputs: everything that changes the result, as plain JSON values. It is the identity.
         settings: resolved settings with their sources, for the record only.
         fresh: throw away what an earlier run with the same inputs left; it has to be `held`.
+            It is removed when the new one is there: a kill in between leaves one of the two.
 
     Raises:
         RunError: the folder cannot be made, or its record is damaged.
     """
     key, path = _key(inputs), folder_of(root, kind, inputs)
     if fresh and path.exists():
-        shutil.rmtree(path)
+        with _replaced(path):
+            return _begun(path, kind, key, inputs, settings)
     if (path / "run.json").is_file():
         state = read_run(path)
         if state.get("key") == key:
             return Run(path, state)
+    return _begun(path, kind, key, inputs, settings)
+
+
+def _begun(path: Path, kind: str, key: str, inputs: Mapping[str, Any],
+           settings: Mapping[str, Any]) -> Run:
     _make(path)
     state = {
         "kind": kind, "key": key, "status": "running", "created": _now(), "finished": None,
@@ -152,6 +159,29 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
     }
     write_json(path / "run.json", state)
     return Run(path, state)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[None]:
+    """Put a run folder aside while another is made in its place; an error brings it back.
+
+    Raises:
+        RunError: it cannot be moved.
+    """
+    aside = path.with_name(f".replaced-{path.name}")
+    try:
+        if aside.exists():  # a kill came before it was removed
+            shutil.rmtree(aside)
+        path.rename(aside)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def _make(folder: Path) -> None:

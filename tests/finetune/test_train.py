@@ -16,8 +16,8 @@ import pytest
 from facts_to_learn import FACTS, Configure
 
 from phi3kit import runs
-from phi3kit.errors import DataError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, metrics
+from phi3kit.errors import DataError, ModelError, Phi3kitError, RunError, SettingsError
+from phi3kit.finetune import checkpoints, methods, metrics, packing
 from phi3kit.finetune import trainer as trainers
 from phi3kit.finetune.train import finetune
 from phi3kit.models import loading
@@ -120,6 +120,30 @@ def test_fresh_leaves_a_run_that_another_process_trains(configure: Configure) ->
         assert (made / "adapter" / "adapter_model.safetensors").is_file()
         assert finetune(configure(epochs=1)).reused  # what is finished, nobody trains
     assert not finetune(configure(epochs=1), fresh=True).reused
+
+
+def test_fresh_leaves_the_finished_run_until_another_is_begun(
+        configure: Configure, facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with facts.open("a") as file:  # is found when there is a tokenizer, and not before
+        file.write(json.dumps({"prompt": "Who?", "completion": "keeper " * 900}) + "\n")
+    made = Path(finetune(configure(epochs=1)).run)
+
+    def stays(why: str, *, strict: bool = False, packed: bool = False) -> None:
+        with pytest.raises(Phi3kitError, match=why):
+            finetune(configure(epochs=1, packing=packed), fresh=True, strict=strict)
+        assert (made / "adapter" / "adapter_model.safetensors").is_file()
+        assert runs.read_run(made)["status"] == "complete"
+
+    stays("does not fit", strict=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "refuse_if_seen", refuses)
+        stays("one sees the other", packed=True)
+    monkeypatch.setattr(methods, "load", refuses)
+    stays("one sees the other")
+
+
+def refuses(*args: Any, **kwargs: Any) -> None:
+    raise ModelError("one sees the other")
 
 
 def test_seeds(configure: Configure, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,8 @@ class Session:
         settings: of `finetune`.
         run: the run folder.
         team: the processes that train it together.
+        begin: called before the first file of the run is read or written, when nothing can
+            refuse to be trained any more.
         pass_tokens: that one forward pass may hold.
 
     Attributes:
@@ -51,7 +53,9 @@ class Session:
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, team: Processes = ALONE, *, pass_tokens: int) -> None:
+                 run: Path, team: Processes = ALONE, *, begin: Callable[[], None],
+                 pass_tokens: int) -> None:
+        self._begin = begin
         self._pass_tokens = pass_tokens
         self._team = team
         self._loaded = loaded
@@ -79,13 +83,6 @@ class Session:
             self._train()
 
     def _train(self) -> None:
-        start = self._team.first(lambda: checkpoints.newest(self._run))
-        done = checkpoints.step_of(start) if start else 0
-        if start:
-            note(f"going on from step {done} ({start})")
-        if self._team.leads:
-            # Steps after the checkpoint are done again, and so are their lines.
-            metrics.cut(self._run, through=done)
         total = steps_of(len(self._rows), self._settings)
         _use_all_cores()
         if self._settings.dropout == 0.0:
@@ -96,12 +93,25 @@ class Session:
             with short_rows(self._loaded.model), repeated(self._loaded.model), lean:
                 with methods.arithmetic(self._loaded, self._settings):
                     packed = is_laid_out(self._loaded, self._rows, self._settings)
+                self._begin()
+                start, done = self._going_on()
                 with settled(), bar("training", total) as advance:
                     advance(done)
                     self._run_trainer(start, advance, packed=packed)
         finally:
             keep_activations(self._loaded.model)
             fused.unfuse(self._loaded.model)
+
+    def _going_on(self) -> tuple[Path | None, int]:
+        """The checkpoint that the run goes on from, and its steps; None and 0 at a beginning."""
+        start = self._team.first(lambda: checkpoints.newest(self._run))
+        done = checkpoints.step_of(start) if start else 0
+        if start:
+            note(f"going on from step {done} ({start})")
+        if self._team.leads:
+            # Steps after the checkpoint are done again, and so are their lines.
+            metrics.cut(self._run, through=done)
+        return start, done
 
     def _run_trainer(self, start: Path | None, advance: Any, *, packed: bool) -> None:
         def on_step(line: dict[str, Any]) -> None:

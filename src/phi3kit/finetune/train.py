@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -102,22 +102,21 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
 
         def finished() -> runs.Run | None:
             """The run, if nothing is left to do in it."""
-            run = opened() if (folder / "run.json").is_file() else None
+            run = opened() if not fresh and (folder / "run.json").is_file() else None
             return run if run and run.complete and methods.is_saved(run.path) else None
 
-        run = None if fresh else team.first(finished)
-        if run is not None:
+        if (run := team.first(finished)) is not None:
             return _reused(run, team, strict=strict)
         # Before it is opened: what --fresh throws away may be what another process trains.
         team.first(lambda: held.enter_context(runs.held(
             folder, busy="another process is training this run",
             mend="Wait for it, or change --seed")))
-        run = team.first(opened)
-        if run.complete and team.first(lambda: methods.is_saved(folder)):  # in the meantime
+        if (run := team.first(finished)) is not None:  # in the meantime
             return _reused(run, team, strict=strict)
         if data.unread:
             note(data.told_unread)
-        report = _train(settings, run, kept, failures, data.format, search, team, strict=strict)
+        report = _train(settings, folder, opened, kept, failures, data.format, search, team,
+                        strict=strict)
         # The Trainer and its model stand in cycles: a card would hold it beside the next model.
         release(pick_device(settings.model.device))
         return report
@@ -166,16 +165,18 @@ class _Row(NamedTuple):
     encoded: Encoded
 
 
-def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
-           failures: list[Failure], form: str, search: Search,
+def _train(settings: Settings, folder: Path, opened: Callable[[], runs.Run],
+           examples: Sequence[Example], failures: list[Failure], form: str, search: Search,
            team: Processes, *, strict: bool) -> TrainReport:
+    """Train in the run folder `folder`, which is `opened` when nothing can refuse any more.
+
+    What --fresh throws away is a finished run, perhaps: it stays until there is another one.
+    """
     from phi3kit.finetune.session import Session, count_peak
     from phi3kit.models.chat import stop_token_ids
     from phi3kit.models.preflight import preflight
 
     own = settings.finetune
-    # A retry of a failed run: the reason of the failure is past.
-    run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
     messages = search.chats()
     device = pick_device(settings.model.device)
     free = free_memory(device)  # before the base takes its share
@@ -200,7 +201,14 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
         (shares.share_out if own.full else sharding.shard)(loaded, team, device)
     if not own.full:  # a whole model is read from the same file
         team.begin_alike(loaded.model.parameters())
-    session = Session(loaded, [row.encoded for row in rows], own, run.path, team,
+    begun: list[runs.Run] = []
+
+    def begin() -> None:
+        run = team.first(opened)
+        # A retry of a failed run: the reason of the failure is past.
+        begun.append(replace(run, state={k: v for k, v in run.state.items() if k != "why"}))
+
+    session = Session(loaded, [row.encoded for row in rows], own, folder, team, begin=begin,
                       pass_tokens=_pass_tokens(settings, rows, device, free, team))
 
     def finished() -> TrainReport:
@@ -209,8 +217,8 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             data=data)
         report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
                            session.passes, team)
-        run.finish(as_json(report))
-        checkpoints.discard(run.path)
+        begun[0].finish(as_json(report))
+        checkpoints.discard(folder)
         return report
 
     try:
@@ -219,9 +227,9 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             shares.put_together(loaded, team)
         return team.first(finished)
     except Phi3kitError as error:
-        if team.leads:
+        if team.leads and begun:
             with contextlib.suppress(OSError):  # a full disk: the error itself matters more
-                run.fail(str(error))
+                begun[0].fail(str(error))
         raise
 
 
