@@ -174,3 +174,21 @@ def test_mistakes_are_one_line(run_cli: Run, dataset: Path, args: list[str], cod
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("phi3kit: ") and why in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_goes_on_after_ctrl_c_is_not_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh: bool,
+) -> None:
+    from phi3kit.cli import app
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    monkeypatch.setattr(app.atexit, "register", lambda work: None)
+    monkeypatch.setattr(app.sys, "argv", ["phi3kit", "finetune", *["--fresh"] * fresh])
+    with pytest.raises(SystemExit):
+        app.main()
+    again = "the same command without --fresh" if fresh else "the same command"
+    assert f"stopped; {again} goes on from here" in capsys.readouterr().err

@@ -198,11 +198,12 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     assert not (Path(resumed.run) / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("fresh", [False, True])  # which the same command would begin again
 def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path,
-                                             learner: Path) -> None:
+                                             learner: Path, fresh: bool) -> None:
     configure()
     command = [sys.executable, "-m", "phi3kit", "finetune", "--dataset", "facts.jsonl",
-               "--model", str(learner), "--epochs", "400"]
+               "--model", str(learner), "--epochs", "400", *["--fresh"] * fresh]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         assert process.stderr is not None
@@ -222,7 +223,8 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
     assert saved is not None
     step = len(metrics.read(run))
     assert int(saved.name.rpartition("-")[2]) == step
-    assert f"step {step:,} is saved in runs/{run.name}: the same command goes on" in rest
+    again = "the same command without --fresh" if fresh else "the same command"
+    assert f"step {step:,} is saved in runs/{run.name}: {again} goes on from it" in rest
 
 
 @pytest.mark.usefixtures("one_core")  # the sixth pass is the sixth step

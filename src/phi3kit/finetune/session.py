@@ -46,6 +46,7 @@ class Session:
         team: the processes that train it together.
         begin: called before the first file of the run is read or written, when nothing can
             refuse to be trained any more.
+        fresh: the run is made anew: the same command would throw away what is saved.
         pass_tokens: that one forward pass may hold.
 
     Attributes:
@@ -54,8 +55,9 @@ class Session:
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
                  run: Path, team: Processes = ALONE, *, begin: Callable[[], None],
-                 pass_tokens: int) -> None:
+                 pass_tokens: int, fresh: bool = False) -> None:
         self._begin = begin
+        self._fresh = fresh
         self._pass_tokens = pass_tokens
         self._team = team
         self._loaded = loaded
@@ -78,7 +80,7 @@ class Session:
         device = self._loaded.device
         with out_of_memory(f"training with passes of {fullest:,} tokens", lambda: smaller(
                 self._settings, self._run, held=self._pass_tokens, fullest=fullest,
-                longest=longest, device=device,
+                longest=longest, device=device, fresh=self._fresh,
                 emulated=emulates(self._loaded.dtype, device)), device=device):
             self._train()
 
@@ -126,7 +128,7 @@ class Session:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
             note(f"step {trainer.state.global_step:,} is saved in {self._run}: the same command "
-                 "goes on from it")
+                 f"{'without --fresh ' if self._fresh else ''}goes on from it")
             raise KeyboardInterrupt
 
     def _note_passes(self, micro: Sequence[Micro], lanes: Lanes | None) -> None:

@@ -77,8 +77,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise RunError("the disk is full", where=error.filename or settings.runs,
-                       mend="Make room and run the same command again: it goes on from the last "
-                            "good checkpoint, which is kept") from error
+                       mend=checkpoints.MAKE_ROOM) from error
 
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
@@ -115,8 +114,8 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
             return _reused(run, team, strict=strict)
         if data.unread:
             note(data.told_unread)
-        report = _train(settings, folder, opened, kept, failures, data.format, search, team,
-                        strict=strict)
+        report = _train(settings, _Place(folder, opened, fresh), kept, failures, data.format,
+                        search, team, strict=strict)
         # The Trainer and its model stand in cycles: a card would hold it beside the next model.
         release(pick_device(settings.model.device))
         return report
@@ -165,10 +164,23 @@ class _Row(NamedTuple):
     encoded: Encoded
 
 
-def _train(settings: Settings, folder: Path, opened: Callable[[], runs.Run],
-           examples: Sequence[Example], failures: list[Failure], form: str, search: Search,
-           team: Processes, *, strict: bool) -> TrainReport:
-    """Train in the run folder `folder`, which is `opened` when nothing can refuse any more.
+class _Place(NamedTuple):
+    """The run folder that is trained in.
+
+    Attributes:
+        opened: makes it, or finds what an earlier run left.
+        fresh: it is made anew, and the same command would throw it away again.
+    """
+
+    folder: Path
+    opened: Callable[[], runs.Run]
+    fresh: bool
+
+
+def _train(settings: Settings, place: _Place, examples: Sequence[Example],
+           failures: list[Failure], form: str, search: Search, team: Processes, *,
+           strict: bool) -> TrainReport:
+    """Train in `place`, which is opened when nothing can refuse any more.
 
     What --fresh throws away is a finished run, perhaps: it stays until there is another one.
     """
@@ -204,11 +216,12 @@ def _train(settings: Settings, folder: Path, opened: Callable[[], runs.Run],
     begun: list[runs.Run] = []
 
     def begin() -> None:
-        run = team.first(opened)
+        run = team.first(place.opened)
         # A retry of a failed run: the reason of the failure is past.
         begun.append(replace(run, state={k: v for k, v in run.state.items() if k != "why"}))
 
-    session = Session(loaded, [row.encoded for row in rows], own, folder, team, begin=begin,
+    session = Session(loaded, [row.encoded for row in rows], own, place.folder, team,
+                      begin=begin, fresh=place.fresh,
                       pass_tokens=_pass_tokens(settings, rows, device, free, team))
 
     def finished() -> TrainReport:
@@ -218,7 +231,7 @@ def _train(settings: Settings, folder: Path, opened: Callable[[], runs.Run],
         report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
                            session.passes, team)
         begun[0].finish(as_json(report))
-        checkpoints.discard(folder)
+        checkpoints.discard(place.folder)
         return report
 
     try:
