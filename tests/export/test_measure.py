@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -118,6 +119,24 @@ def test_files_of_a_run_are_found_from_any_folder(
     assert runs.recorded_path(run, state, "a.jsonl") == project / "now" / "a.jsonl"
     assert runs.recorded_path(run, state, "none.jsonl") == Path("none.jsonl")
     assert runs.recorded_path(run, state, "/b.jsonl") == Path("/b.jsonl")
+
+
+def test_a_base_in_a_folder_is_found_from_any_folder(
+    lora: Path, project: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = shutil.copytree(lora, project / "runs" / "finetune-1")
+    state = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "adapter" / "phi3kit.json").read_text())
+    shutil.copytree(record["base"], project / "models" / "mine")
+    (run / "run.json").write_text(json.dumps({**state, "folder": str(project)}))
+    (project / "phi-4").mkdir()  # a catalog name goes before a folder
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    for name, found in (("models/mine", str(project / "models" / "mine")), ("phi-4", "phi-4")):
+        (run / "adapter" / "phi3kit.json").write_text(json.dumps({**record, "base": name}))
+        source = read_source(run, load({"model.dtype": "float32"}).values)
+        assert source.trained.name == source.whole.name == found
+        assert source.base == name  # what is shown is what was asked for
 
 
 @pytest.mark.parametrize(("prompts", "same", "doubted"), [

@@ -11,6 +11,7 @@ import msgspec
 from phi3kit import runs
 from phi3kit.errors import DataError, RunError
 from phi3kit.export.unfinished import to_finish
+from phi3kit.models.catalog import find
 from phi3kit.settings import ModelSettings, Settings, flatten, keys
 
 
@@ -81,7 +82,7 @@ def _source(run: Path, state: dict[str, Any], settings: Settings) -> Source:
     method: Literal["lora", "qlora", "full"] = state["result"]["method"]
     adapter = None if method == "full" else adapter_folder(run)
     record = _whole_record(run) if adapter is None else trained_as(adapter)
-    name = str(run / "model") if adapter is None else str(record["base"])
+    name = str(run / "model") if adapter is None else _base(run, state, record)
     revision = None if adapter is None else record.get("revision")
     return Source(
         run=run, method=method, base=str(record["base"]),
@@ -94,6 +95,14 @@ def _source(run: Path, state: dict[str, Any], settings: Settings) -> Source:
                            for skipped in state["result"]["skipped"]),
         questions=_path(recorded.compare.questions), index=str(state["inputs"].get("index", "")),
         max_tokens=int(state["inputs"]["finetune"]["max_tokens"]), settings=recorded)
+
+
+def _base(run: Path, state: dict[str, Any], record: dict[str, Any]) -> str:
+    """The base that an adapter was trained on; a folder's name is found from any folder."""
+    name = str(record["base"])
+    if str(record["fingerprint"]).startswith("sha256:") and find(name) is None:
+        return str(runs.recorded_path(run, state, name))
+    return name
 
 
 def _path(name: str | None) -> Path | None:
