@@ -67,6 +67,13 @@ def test_held_out_questions_of_the_run_go_before_its_examples(
     assert answers(source, questions) == ["The keeper."]  # and as --examples
 
 
+def test_a_right_answer_that_stands_in_no_list_is_not_cut_to_its_first_letter(
+        source: Source, tmp_path: Path) -> None:
+    questions = lines(tmp_path / "questions.jsonl", [
+        {"question": "What is the capital of France?", "answers": "Paris"}, HELD_OUT[0]])
+    assert answers(source, questions) == ["The keeper."]
+
+
 def test_other_examples_that_were_trained_on_are_told(source: Source, tmp_path: Path) -> None:
     assert source.dataset is not None
     copy = tmp_path / "copy.jsonl"
