@@ -87,6 +87,7 @@ def test_dry_run_looks_at_the_model_without_its_weights(
     (("--dataset", "train.jsonl", "--strict"), "1 examples would be left out"),
     (("--dataset", "again.jsonl", "--strict"), "of the examples 2 have the prompt of another"),
     (("--dataset", "train.jsonl", "--resume", "runs/none"), "runs/none: not a run folder"),
+    (("--dataset", "train.jsonl", "--passages", "0.5"), "there is no store. Run phi3kit ingest"),
     (("--dataset", "train.jsonl"), ""), (("--dataset", "again.jsonl"), "")])
 def test_dry_run_tells_what_a_training_would_stop_at(
     run_cli: Run, tiny_phi3: Path, dataset: Path, tmp_path: Path, flags: tuple[str, ...], said: str,

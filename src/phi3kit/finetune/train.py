@@ -17,12 +17,13 @@ from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, Examples, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
+from phi3kit.finetune import checkpoints, methods, processes, sharding, shares
 from phi3kit.finetune.identity import inputs_of, refuse_changed
 from phi3kit.finetune.lean import keep_lean
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
+from phi3kit.finetune.refusals import refuse_settings
 from phi3kit.finetune.search import Search
 from phi3kit.models.hardware import free_memory, pick_device, release
 from phi3kit.progress import note
@@ -52,7 +53,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         SettingsError: no dataset is named, or settings exclude each other.
         DataError: the dataset cannot be read, none of its examples can be used, or `strict`
             and one of them cannot.
-        ModelError: the base cannot be loaded or trained.
+        ModelError: the base is on a server, or cannot be loaded or trained.
         StoreError: passages are asked for and there is no collection.
         RunError: the loss is not finite, the disk is full, another process trains the same
             run, or `resume` was made with other settings or data.
@@ -64,9 +65,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     if fresh and resume is not None:
         raise SettingsError("--fresh throws away what --resume goes on with", where="--fresh",
                             mend="Leave out one of the two")
-    methods.refuse_contradictions(settings.finetune)
-    sharding.refuse_unshardable(settings)
-    trackers.refuse_missing(settings.finetune.report_to)
+    refuse_settings(settings)
     keep_lean(settings.model.device)
     team = processes.join(settings.model.device)
     try:
