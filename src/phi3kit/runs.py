@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from phi3kit.errors import RunError
 from phi3kit.files import sha256_bytes, write_json
 from phi3kit.parsing import read_json
+from phi3kit.settings import recorded
 
 Status = Literal["running", "complete", "failed"]
 
@@ -235,19 +236,12 @@ def recorded_path(run: Path, state: Mapping[str, Any], name: str) -> Path:
     if given.is_absolute():
         return given
     projects = []
-    root, above = _runs_setting(state), run.resolve().parents
+    root, above = Path(recorded.flat(state).get("runs") or "runs"), run.resolve().parents
     if not root.is_absolute() and len(root.parts) < len(above):
         projects.append(above[len(root.parts)])
     if state.get("folder"):
         projects.append(Path(str(state["folder"])))
     return next((found for project in projects if (found := project / given).exists()), given)
-
-
-def _runs_setting(state: Mapping[str, Any]) -> Path:
-    """The setting `runs`, from either form in which run.json keeps settings."""
-    settings = state.get("settings", {})
-    value = settings.get("values", {}).get("runs") or settings.get("runs", {}).get("value")
-    return Path(value or "runs")
 
 
 def versions() -> dict[str, str]:

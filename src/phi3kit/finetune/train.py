@@ -7,7 +7,7 @@ import errno
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -28,7 +28,7 @@ from phi3kit.finetune.search import Search
 from phi3kit.models.hardware import free_memory, pick_device, release
 from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
-from phi3kit.settings import Resolved, Settings
+from phi3kit.settings import Resolved, Settings, recorded
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
@@ -96,7 +96,7 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
             if resume is not None:  # that very folder, whatever it is called by now
                 return runs.Run(resume, runs.read_run(resume))
             return runs.open_run(root, "finetune", inputs, fresh=fresh,
-                                 settings=_sources(settings, resolved))
+                                 settings=recorded.record(settings, resolved))
 
         def finished() -> runs.Run | None:
             """The run, if nothing is left to do in it."""
@@ -147,12 +147,6 @@ def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
         refuse_left_out(report.skipped)
         refuse_findings(report.data, where=str(run.path))
     return replace(report, run=str(run.path), reused=True)
-
-
-def _sources(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
-    if resolved is None:
-        return {"values": msgspec.to_builtins(settings)}
-    return {key: {"value": value, "source": source} for key, value, source in resolved.items()}
 
 
 class _Row(NamedTuple):
