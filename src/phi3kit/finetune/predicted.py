@@ -110,7 +110,7 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
     parts = parts_of(shape, row.method, Step(
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu",
-        float32=row.float32, lanes=row.lanes))
+        float32=row.float32, lanes=row.lanes, shared=row.sharded))
     # A GPU's peak is what the tensors had, without context and fragmentation.
     held = sum(parts.values()) - (parts["overhead"] if row.device != "cpu" else 0)
     if row.sharded:
