@@ -80,6 +80,21 @@ def test_a_plan_is_that_of_the_command(project: Path, run_cli: Any) -> None:
     assert plan["time"]["cost"] == found.times[0].cost
 
 
+def test_one_method_may_stand_alone_and_unknown_words_are_refused_by_name(project: Path) -> None:
+    mine = api.settings({"model.name": "7B"})
+    one = api.plan(mine, "qlora")
+    assert [plan.method for plan in one.plans] == ["qlora"]
+    unknown: Any = "best"
+    for call, said in (
+            (lambda: api.plan(mine, unknown), "methods: there is no 'best'.*full, lora, qlora"),
+            (lambda: api.plan(mine, ["lora", unknown]), "methods: there is no 'best'"),
+            (lambda: api.export("runs/x", mine, to=unknown), "to: there is no 'best'.*merged"),
+            (lambda: api.export("runs/x", mine, to="gguf", weights=unknown),
+             "weights: there is no 'best'.*q8_0, f16")):
+        with pytest.raises(SettingsError, match=said):
+            call()
+
+
 def test_an_export_takes_the_weights_that_are_named(project: Path, tiny_phi3: Path) -> None:
     (project / "train.jsonl").write_text(
         '{"prompt": "Who checks the seal?", "completion": "the lock keeper"}\n' * 2)

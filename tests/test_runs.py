@@ -35,6 +35,42 @@ def test_fresh_throws_the_old_one_away(tmp_path: Path) -> None:
     assert not (new.path / "rows.jsonl").exists()
 
 
+def test_a_run_that_cannot_be_begun_anew_stays(tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    old = runs.open_run(tmp_path, "compare", {}, settings={})
+    old.finish({"loss": 1.0})
+
+    def no_room(*args: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_json", no_room)
+        with pytest.raises(OSError, match="No space"):
+            runs.open_run(tmp_path, "compare", {}, settings={}, fresh=True)
+    assert runs.read_run(old.path)["result"] == {"loss": 1.0}
+    assert list(tmp_path.iterdir()) == [old.path]
+
+
+def test_a_kill_while_a_run_is_begun_anew_leaves_one_of_the_two(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = runs.open_run(tmp_path, "compare", {}, settings={})
+    old.finish({"loss": 1.0})
+    (old.path / "rows.jsonl").write_text("x")
+    removed: list[Path] = []
+
+    def look(folder: Path) -> None:  # what a kill in the midst of a removal would leave
+        removed.append(folder)
+        assert runs.read_run(old.path)["status"] == "running"
+        assert (folder / "rows.jsonl").is_file()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.shutil, "rmtree", look)
+        runs.open_run(tmp_path, "compare", {}, settings={}, fresh=True)
+    assert len(removed) == 1
+    runs.open_run(tmp_path, "compare", {}, settings={}, fresh=True)  # clears it away
+    assert list(tmp_path.iterdir()) == [old.path]
+
+
 def test_a_failed_run_is_not_complete(tmp_path: Path) -> None:
     run = runs.open_run(tmp_path, "finetune", {}, settings={})
     run.fail("loss is not finite")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from pathlib import Path
 
@@ -120,6 +122,18 @@ def test_a_bad_flag_is_named_as_a_flag(project: Path) -> None:
 def test_not_utf8_is_one_line(project: Path) -> None:
     (project / "phi3kit.yaml").write_bytes(b"model:\n  name: caf\xe9\n")
     with pytest.raises(SettingsError, match="not UTF-8"):
+        settings.load()
+
+
+def test_a_file_that_may_not_be_read_is_one_line(
+        project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, "finetune:\n  rank: 8\n")
+
+    def refused(*args: object, **kwargs: object) -> str:  # root may read everything
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(SettingsError, match=r"^phi3kit\.yaml: cannot be read \(Permission denied"):
         settings.load()
 
 

@@ -14,13 +14,14 @@ with one line for what its caller can mend. Nothing heavy is imported before a c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from phi3kit.errors import SettingsError
 from phi3kit.records import (
+    TARGETS,
     Advice,
     Answer,
     Comparison,
@@ -67,6 +68,17 @@ def _within(name: str, value: float, least: float, most: float = inf) -> None:
     if not least <= value <= most:
         raise SettingsError(f"{value} is out of bounds", where=name, mend=(
             f"Give {least} or more" if most == inf else f"Give a number from {least} to {most}"))
+
+
+def _known(name: str, value: str, choices: Collection[str]) -> None:
+    """Refuse a word that is none of `choices`, as the command line does.
+
+    Raises:
+        SettingsError: names the argument and what it takes.
+    """
+    if value not in choices:
+        raise SettingsError(f"there is no {value!r}", where=name,
+                            mend=f"Take one of {', '.join(choices)}")
 
 
 def advise(answers: Mapping[str, Any]) -> Advice:
@@ -216,7 +228,7 @@ def finetune(settings: Settings, *, fresh: bool = False, resume: str | Path | No
                 strict=strict)
 
 
-def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora"), *,
+def plan(settings: Settings, methods: Method | Sequence[Method] = ("full", "lora", "qlora"), *,
          gpu: str | None = None, gpu_memory: float | None = None, gpus: int = 1,
          examples: int | None = None, tokens_per_example: int = 300,
          price: float | None = None) -> TrainingPlan:
@@ -224,7 +236,7 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
 
     Args:
         settings: `model.name` may also be a size such as "7B"; the rows are those of `finetune`.
-        methods: to plan for.
+        methods: to plan for, or the only one.
         gpu: the name of a card; `gpu_memory`, in GB, is for one without a name here.
         gpus: how many such cards there are.
         examples: how many there will be, of `tokens_per_example`; None: those of
@@ -233,12 +245,16 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
 
     Raises:
         ModelError: the model's shape is not known.
-        SettingsError: no such card, a number out of its bounds, a price without examples, or what
-            cannot be planned together.
+        SettingsError: no such method or card, a number out of its bounds, a price without
+            examples, or what cannot be planned together.
         DataError: the dataset cannot be counted.
     """
     from phi3kit.finetune.ahead import plan_training
+    from phi3kit.plan.step import METHODS
 
+    wanted: Sequence[Method] = [methods] if isinstance(methods, str) else methods
+    for method in wanted:
+        _known("methods", method, METHODS)
     _within("gpus", gpus, 1, 1024)
     _within("tokens_per_example", tokens_per_example, 1)
     for name, given, least in (("examples", examples, 1), ("gpu_memory", gpu_memory, 0.1),
@@ -248,7 +264,7 @@ def plan(settings: Settings, methods: Sequence[Method] = ("full", "lora", "qlora
     if price is not None and examples is None and settings.finetune.dataset is None:
         raise SettingsError("the price of an hour, and no examples to count hours for",
                             where="price", mend="Give examples, or set finetune.dataset")
-    return plan_training(settings, methods=methods, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
+    return plan_training(settings, methods=wanted, gpu=gpu, gpu_memory=gpu_memory, gpus=gpus,
                          examples=examples, tokens_per_example=tokens_per_example,
                          hours=settings.finetune.dataset is not None, price=price)
 
@@ -278,8 +294,12 @@ def export(run: str | Path, mine: Settings, *, to: Target = "merged", out: Path 
         weights: how GGUF holds matrices: "q8_0", half as large, or "f16".
 
     Raises:
+        SettingsError: there is no such `to` or `weights`.
         RunError: no such run, or the loss of the export is too much above the trained model's.
     """
+    from phi3kit.export.gguf_file import WEIGHTS
     from phi3kit.export.run import export as room
 
+    _known("to", to, TARGETS)
+    _known("weights", weights, WEIGHTS)
     return room(mine, Path(run), to=to, out=out, examples=examples, weights=weights)

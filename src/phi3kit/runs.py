@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from phi3kit.errors import RunError
 from phi3kit.files import expanded, sha256_bytes, write_json
 from phi3kit.parsing import read_json
+from phi3kit.settings import recorded
 
 Status = Literal["running", "complete", "failed"]
 
@@ -133,17 +134,24 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
         inputs: everything that changes the result, as plain JSON values. It is the identity.
         settings: resolved settings with their sources, for the record only.
         fresh: throw away what an earlier run with the same inputs left; it has to be `held`.
+            It is removed when the new one is there: a kill in between leaves one of the two.
 
     Raises:
         RunError: the folder cannot be made, or its record is damaged.
     """
     key, path = _key(inputs), folder_of(root, kind, inputs)
     if fresh and path.exists():
-        shutil.rmtree(path)
+        with _replaced(path):
+            return _begun(path, kind, key, inputs, settings)
     if (path / "run.json").is_file():
         state = read_run(path)
         if state.get("key") == key:
             return Run(path, state)
+    return _begun(path, kind, key, inputs, settings)
+
+
+def _begun(path: Path, kind: str, key: str, inputs: Mapping[str, Any],
+           settings: Mapping[str, Any]) -> Run:
     _make(path)
     state = {
         "kind": kind, "key": key, "status": "running", "created": _now(), "finished": None,
@@ -152,6 +160,29 @@ def open_run(root: Path, kind: str, inputs: Mapping[str, Any], *,
     }
     write_json(path / "run.json", state)
     return Run(path, state)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[None]:
+    """Put a run folder aside while another is made in its place; an error brings it back.
+
+    Raises:
+        RunError: it cannot be moved.
+    """
+    aside = path.with_name(f".replaced-{path.name}")
+    try:
+        if aside.exists():  # a kill came before it was removed
+            shutil.rmtree(aside)
+        path.rename(aside)
+    except OSError as error:
+        raise _unwritable(path.parent, error) from error
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        aside.rename(path)
+        raise
+    shutil.rmtree(aside)
 
 
 def _make(folder: Path) -> None:
@@ -205,19 +236,12 @@ def recorded_path(run: Path, state: Mapping[str, Any], name: str) -> Path:
     if given.is_absolute():
         return given
     projects = []
-    root, above = _runs_setting(state), run.resolve().parents
+    root, above = Path(recorded.flat(state).get("runs") or "runs"), run.resolve().parents
     if not root.is_absolute() and len(root.parts) < len(above):
         projects.append(above[len(root.parts)])
     if state.get("folder"):
         projects.append(Path(str(state["folder"])))
     return next((found for project in projects if (found := project / given).exists()), given)
-
-
-def _runs_setting(state: Mapping[str, Any]) -> Path:
-    """The setting `runs`, from either form in which run.json keeps settings."""
-    settings = state.get("settings", {})
-    value = settings.get("values", {}).get("runs") or settings.get("runs", {}).get("value")
-    return Path(value or "runs")
 
 
 def versions() -> dict[str, str]:

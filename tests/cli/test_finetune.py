@@ -92,6 +92,7 @@ def test_dry_run_looks_at_the_model_without_its_weights(
     (("--dataset", "train.jsonl", "--strict"), "1 examples would be left out"),
     (("--dataset", "again.jsonl", "--strict"), "of the examples 2 have the prompt of another"),
     (("--dataset", "train.jsonl", "--resume", "runs/none"), "runs/none: not a run folder"),
+    (("--dataset", "train.jsonl", "--passages", "0.5"), "there is no store. Run phi3kit ingest"),
     (("--dataset", "train.jsonl"), ""), (("--dataset", "again.jsonl"), "")])
 def test_dry_run_tells_what_a_training_would_stop_at(
     run_cli: Run, tiny_phi3: Path, dataset: Path, tmp_path: Path, flags: tuple[str, ...], said: str,
@@ -188,3 +189,21 @@ def test_mistakes_are_one_line(run_cli: Run, dataset: Path, args: list[str], cod
     [line] = done.stderr.strip().splitlines()
     assert line.startswith("phi3kit: ") and why in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_goes_on_after_ctrl_c_is_not_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fresh: bool,
+) -> None:
+    from phi3kit.cli import app
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "app", interrupted)
+    monkeypatch.setattr(app.atexit, "register", lambda work: None)
+    monkeypatch.setattr(app.sys, "argv", ["phi3kit", "finetune", *["--fresh"] * fresh])
+    with pytest.raises(SystemExit):
+        app.main()
+    again = "the same command without --fresh" if fresh else "the same command"
+    assert f"stopped; {again} goes on from here" in capsys.readouterr().err

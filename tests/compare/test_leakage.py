@@ -37,6 +37,28 @@ def adapter_of(folder: Path, dataset: Path) -> Path:
     return folder / "finetune-1" / "adapter"
 
 
+def test_the_examples_of_another_folders_run_are_found_there(
+        project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not a file of the same name here; what its training left out is left out."""
+    other, here = project / "other", project / "here"
+    for folder, asked in ((other, SEAL), (here, "Who paints?")):
+        (folder / "data").mkdir(parents=True)
+        (folder / "data" / "t.jsonl").write_text("".join(
+            json.dumps({"prompt": q, "completion": "Ann"}) + "\n" for q in (asked, HULL)))
+    run = other / "runs" / "finetune-1"
+    (run / "adapter").mkdir(parents=True)
+    (run / "run.json").write_text(json.dumps({
+        "kind": "finetune", "status": "complete", "folder": str(other),
+        "result": {"skipped": [{"where": "data/t.jsonl:2", "why": "held out"}]},
+        "inputs": {"dataset": sha256_file(other / "data" / "t.jsonl")},
+        "settings": {"finetune.dataset": {"value": "./data/t.jsonl"}}}))
+    monkeypatch.chdir(here)
+    adapter = Path("../other/runs/finetune-1/adapter")
+    assert refuse_leakage(adapter, [Question("q1", HULL, ("Ann",))]) == ()
+    with pytest.raises(DataError, match=r"t\.jsonl: 1 held-out question was trained on: q2"):
+        refuse_leakage(adapter, [Question("q2", SEAL, ("Ann",))])
+
+
 @pytest.mark.parametrize(("example", "question", "how"), [
     (("WHO checks the seal of the north lock and when does he do it", "Ann"), SEAL,
      "the same words"),

@@ -115,6 +115,18 @@ def test_json_array_knows_its_lines(tmp_path: Path) -> None:
     assert read.failures[0].where == f"{path}:4"
 
 
+def test_items_that_share_a_line_are_told_apart_by_their_place(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    item = FORMATS["prompt/completion"]
+    path.write_text(json.dumps([item, {"prompt": "q"}, item]))
+    read = read_examples(path)
+    assert [e.line for e in read.examples] == [1, 3]
+    assert read.failures[0].where == f"{path}:2"
+    one = json.dumps(item)
+    path.write_text(f"[\n{one},\n{one}, {one},\n\n{one}]")
+    assert [e.line for e in read_examples(path).examples] == [1, 2, 3, 4]
+
+
 def test_broken_json_array_is_an_error_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "d.json"
     path.write_text('[\n {"prompt": "q", "completion": "a"},\n {"prompt" "q"}\n]')

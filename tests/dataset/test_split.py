@@ -49,6 +49,15 @@ def test_sources_in_metadata_and_same_prompts_stay_together(tmp_path: Path) -> N
     assert (report.groups, report.without_source) == (4, 2)
 
 
+def test_held_out_questions_of_a_list_on_one_line_have_ids_of_their_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps([{"question": f"What is {word}?", "answer": word}
+                                for word in ("rain", "wool", "coal", "salt")]))
+    split(file, tmp_path / "out", share=0.5, seed=0)
+    held = read_questions(tmp_path / "out" / "questions.jsonl")
+    assert len({question.id for question in held}) == len(held) == 2
+
+
 def test_one_document_cannot_be_split(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text("".join(json.dumps({"question": f"What is {n}?", "answer": "x",

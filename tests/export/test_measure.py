@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,13 @@ def test_held_out_questions_of_the_run_go_before_its_examples(
     assert answers(source, questions) == ["The keeper."]  # and as --examples
 
 
+def test_a_right_answer_that_stands_in_no_list_is_not_cut_to_its_first_letter(
+        source: Source, tmp_path: Path) -> None:
+    questions = lines(tmp_path / "questions.jsonl", [
+        {"question": "What is the capital of France?", "answers": "Paris"}, HELD_OUT[0]])
+    assert answers(source, questions) == ["The keeper."]
+
+
 def test_other_examples_that_were_trained_on_are_told(source: Source, tmp_path: Path) -> None:
     assert source.dataset is not None
     copy = tmp_path / "copy.jsonl"
@@ -118,6 +126,24 @@ def test_files_of_a_run_are_found_from_any_folder(
     assert runs.recorded_path(run, state, "a.jsonl") == project / "now" / "a.jsonl"
     assert runs.recorded_path(run, state, "none.jsonl") == Path("none.jsonl")
     assert runs.recorded_path(run, state, "/b.jsonl") == Path("/b.jsonl")
+
+
+def test_a_base_in_a_folder_is_found_from_any_folder(
+    lora: Path, project: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = shutil.copytree(lora, project / "runs" / "finetune-1")
+    state = json.loads((run / "run.json").read_text())
+    record = json.loads((run / "adapter" / "phi3kit.json").read_text())
+    shutil.copytree(record["base"], project / "models" / "mine")
+    (run / "run.json").write_text(json.dumps({**state, "folder": str(project)}))
+    (project / "phi-4").mkdir()  # a catalog name goes before a folder
+    (project / "elsewhere").mkdir()
+    monkeypatch.chdir(project / "elsewhere")
+    for name, found in (("models/mine", str(project / "models" / "mine")), ("phi-4", "phi-4")):
+        (run / "adapter" / "phi3kit.json").write_text(json.dumps({**record, "base": name}))
+        source = read_source(run, load({"model.dtype": "float32"}).values)
+        assert source.trained.name == source.whole.name == found
+        assert source.base == name  # what is shown is what was asked for
 
 
 @pytest.mark.parametrize(("prompts", "same", "doubted"), [

@@ -74,6 +74,15 @@ def test_the_way_out_is_that_of_the_settings(
                                     longest=400, device="cpu")
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+def test_what_is_saved_is_not_thrown_away_by_the_way_out(tmp_path: Path, fresh: bool) -> None:
+    (tmp_path / "checkpoints" / "checkpoint-4").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-4" / "manifest.json").write_text('{"sha256": {}}')
+    line = smaller(FinetuneSettings(), tmp_path, held=1024, fullest=1024, longest=400,
+                   device="cpu", fresh=fresh)
+    assert f"goes on from step 4{', without --fresh;' if fresh else ';'}" in line
+
+
 def test_emulated_arithmetic_is_named() -> None:
     line = smaller(FinetuneSettings(qlora=True, checkpointing=True), Path("none"), held=512,
                    fullest=400, longest=400, device="cuda", emulated=True)

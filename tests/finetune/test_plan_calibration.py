@@ -147,7 +147,14 @@ def test_processes_share_the_time_and_with_sharding_the_frozen_layers(tiny_phi3:
     assert two.planned_bytes == alone.planned_bytes
     assert two.planned_seconds == pytest.approx(alone.planned_seconds / 2)
     # Of two layers: a quarter kept, and both gathered.
-    assert alone.planned_bytes - shared.planned_bytes == 2 * shape.linear * (1 - 1 / 4 - 2 / 2)
+    kept = 2 * shape.linear * (1 - 1 / 4 - 2 / 2)
+    # And all that leaner modules would not keep: those around which layers are gathered.
+    leaner, plain = (sum(parts_of(shape, "lora", Step(
+        context=64, batch=2, rank=4, place="cpu", shared=own)).values()) for own in (False, True))
+    assert alone.planned_bytes - shared.planned_bytes == kept - (plain - leaner) < kept
+    on_cards = [planned_anew(replace(row, device="cuda", card="none"), shape).planned_bytes
+                for row in (one, replace(one, processes=4, sharded=True))]
+    assert on_cards[0] - on_cards[1] == kept
 
 
 def test_a_checkpoint_of_shares_is_gathered_in_the_memory_of_a_cpu(tiny_phi3: Path) -> None:

@@ -13,6 +13,7 @@ from facts_to_learn import Configure
 
 from phi3kit.dataset.check import check
 from phi3kit.errors import ModelError
+from phi3kit.finetune.preview import preview
 from phi3kit.finetune.train import finetune
 from phi3kit.models import preflight as room
 from phi3kit.models.catalog import CATALOG
@@ -102,6 +103,13 @@ def test_check_cuts_examples_where_training_does(configure: Configure, learner: 
                    '"model_max_length": 4096')
     found = check(configure(model__name=str(base), max_tokens=1024))
     assert found.lengths is not None and found.lengths.limit == 512
+
+
+def test_a_model_on_a_server_is_refused_before_anything_is_read(configure: Configure) -> None:
+    settings = configure(model__endpoint="http://localhost:1", dataset="gone.jsonl")
+    with pytest.raises(ModelError, match=r"^model\.endpoint: the model is on a server"):
+        finetune(settings)
+    assert "model.endpoint: the model is on a server" in preview(settings).model.problems[0]
 
 
 def test_what_could_not_be_loaded_is_told_ahead(learner: Path, tmp_path: Path) -> None:

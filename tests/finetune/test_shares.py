@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from phi3kit.cli.finetune import _ahead
 from phi3kit.errors import SettingsError
 from phi3kit.finetune import sharding, shares
+from phi3kit.finetune.preview import preview
 from phi3kit.finetune.train import finetune
 from phi3kit.settings import load
 
@@ -104,16 +104,13 @@ def test_layers_are_gathered_in_the_type_that_they_compute_in() -> None:
     assert of("float32", "cpu", plain) is of("bfloat16", "cpu", plain, normed) is None
 
 
-def test_float16_is_refused_with_the_reason(
-    project: Path, facts: Path, capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_float16_is_refused_with_the_reason(project: Path, facts: Path) -> None:
     asked = {"finetune.dataset": str(facts), "finetune.full": True, "finetune.shard": True,
              "model.dtype": "float16", "model.device": "cpu"}
     with pytest.raises(SettingsError, match=r"model\.dtype: not float16 .*loss scale") as caught:
         finetune(load(asked).values)
     assert "\n" not in str(caught.value)
     assert not Path("runs").exists()
-    assert _ahead(load(asked), strict=False, resume=None, json=True) == 1  # --dry-run says so too
-    assert "loss scale" in json.loads(capsys.readouterr().out)["preflight"]["problems"][-1]
+    assert "loss scale" in preview(load(asked).values).model.problems[-1]  # --dry-run says so too
     sharding.refuse_unshardable(load({**asked, "model.dtype": "auto"}).values)
     sharding.refuse_unshardable(load({**asked, "finetune.full": False}).values)

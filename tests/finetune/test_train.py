@@ -16,8 +16,8 @@ import pytest
 from facts_to_learn import FACTS, Configure
 
 from phi3kit import runs
-from phi3kit.errors import DataError, RunError, SettingsError
-from phi3kit.finetune import answer_trainer, checkpoints, metrics, trainer
+from phi3kit.errors import DataError, ModelError, Phi3kitError, RunError, SettingsError
+from phi3kit.finetune import answer_trainer, checkpoints, methods, metrics, packing, trainer
 from phi3kit.finetune.train import finetune
 from phi3kit.models import loading
 from phi3kit.models.adapters import adapter_folder
@@ -121,6 +121,30 @@ def test_fresh_leaves_a_run_that_another_process_trains(configure: Configure) ->
     assert not finetune(configure(epochs=1), fresh=True).reused
 
 
+def test_fresh_leaves_the_finished_run_until_another_is_begun(
+        configure: Configure, facts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with facts.open("a") as file:  # is found when there is a tokenizer, and not before
+        file.write(json.dumps({"prompt": "Who?", "completion": "keeper " * 900}) + "\n")
+    made = Path(finetune(configure(epochs=1)).run)
+
+    def stays(why: str, *, strict: bool = False, packed: bool = False) -> None:
+        with pytest.raises(Phi3kitError, match=why):
+            finetune(configure(epochs=1, packing=packed), fresh=True, strict=strict)
+        assert (made / "adapter" / "adapter_model.safetensors").is_file()
+        assert runs.read_run(made)["status"] == "complete"
+
+    stays("does not fit", strict=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "refuse_if_seen", refuses)
+        stays("one sees the other", packed=True)
+    monkeypatch.setattr(methods, "load", refuses)
+    stays("one sees the other")
+
+
+def refuses(*args: Any, **kwargs: Any) -> None:
+    raise ModelError("one sees the other")
+
+
 def test_seeds(configure: Configure, tmp_path: Path) -> None:
     one = finetune(configure(epochs=1))
     shutil.copytree(one.run, tmp_path / "kept")
@@ -173,11 +197,12 @@ def test_an_interrupted_run_goes_on_to_the_same_adapter(
     assert not (Path(resumed.run) / "checkpoints").exists()
 
 
+@pytest.mark.parametrize("fresh", [False, True])  # which the same command would begin again
 def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path,
-                                             learner: Path) -> None:
+                                             learner: Path, fresh: bool) -> None:
     configure()
     command = [sys.executable, "-m", "phi3kit", "finetune", "--dataset", "facts.jsonl",
-               "--model", str(learner), "--epochs", "400"]
+               "--model", str(learner), "--epochs", "400", *["--fresh"] * fresh]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
         assert process.stderr is not None
@@ -197,7 +222,8 @@ def test_ctrl_c_saves_the_step_and_exits_130(configure: Configure, project: Path
     assert saved is not None
     step = len(metrics.read(run))
     assert int(saved.name.rpartition("-")[2]) == step
-    assert f"step {step:,} is saved in runs/{run.name}: the same command goes on" in rest
+    again = "the same command without --fresh" if fresh else "the same command"
+    assert f"step {step:,} is saved in runs/{run.name}: {again} goes on from it" in rest
 
 
 @pytest.mark.usefixtures("one_core")  # the sixth pass is the sixth step

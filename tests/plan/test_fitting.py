@@ -89,3 +89,23 @@ def test_the_largest_that_fits_fits_and_more_does_not(checkpointing: bool) -> No
     assert (fits(context=plan.longest_context), fits(context=plan.longest_context + 256)) == (
         True, False)
     assert (fits(batch=plan.largest_batch), fits(batch=plan.largest_batch + 1)) == (True, False)
+
+
+@pytest.mark.parametrize(("model", "context"), [
+    ("7B", 8192),  # beyond what is looked at for a size, whose context nobody knows
+    ("phi-3-mini", 8192), ("phi-3-mini", 100), ("phi-3-mini", 300)])
+def test_the_longest_that_fits_is_not_below_the_one_that_fits(model: str, context: int) -> None:
+    shape = shape_of(model)
+    plan = plan_memory(shape, "qlora", context=context, gpu_memory_gb=80)
+    assert plan.fits and plan.longest_context is not None and plan.longest_context >= context
+    # With no more room than the step takes, it is the step's own.
+    just = plan_memory(shape, "qlora", context=context, gpu_memory_gb=plan.total / 1e9 + 1e-6)
+    assert (just.fits, just.longest_context) == (True, context)
+
+
+def test_a_size_has_no_context_of_its_own_to_be_beyond() -> None:
+    def told(model: str) -> str:
+        return " ".join(plan_memory(shape_of(model), "qlora", context=8192).assumptions)
+
+    assert "beyond the model's own of 4096" in told("phi-3-mini")
+    assert "beyond" not in told("7B")

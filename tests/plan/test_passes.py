@@ -43,6 +43,16 @@ def test_a_cpu_takes_as_many_whatever_its_memory_and_rows() -> None:
             for memory in (None, 2, 1000) for longest in (16, 4096)} == {ON_CPU}
 
 
+def test_where_layers_are_shared_out_a_cpus_pass_takes_more() -> None:
+    def lanes(*, shared: bool) -> Any:
+        return choose_pass(Settings(), "lora", MINI, longest=1024, place="cpu", lanes=2,
+                           memory=memory, shared=shared)
+
+    step = Step(context=1024, batch=2, lanes=2, place="cpu")
+    memory = sum(parts_of(MINI, "lora", step, "high").values())
+    assert (lanes(shared=False).tokens, lanes(shared=True).tokens) == (2048, ON_CPU)
+
+
 def test_without_a_card_or_a_shape_a_pass_is_a_row() -> None:
     assert chosen(None).tokens == 1024
     assert chosen(None, longest=64).tokens == UNNAMED

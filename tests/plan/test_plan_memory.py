@@ -17,8 +17,9 @@ import pytest
 
 from phi3kit.errors import ModelError
 from phi3kit.models.catalog import CATALOG
-from phi3kit.plan.memory import METHODS, adapter_parameters, plan_memory
+from phi3kit.plan.memory import METHODS, adapter_parameters, parts_of, plan_memory
 from phi3kit.plan.shapes import shape_of
+from phi3kit.plan.step import Step
 from phi3kit.records import Calibration, CalibrationRow, as_json
 from phi3kit.report.plan_text import title
 
@@ -176,6 +177,18 @@ def test_a_process_holds_libraries_and_a_card_its_context() -> None:
     # 4-bit weights of a small model are held unpacked there, 2 bytes each.
     assert process.parts["copies"] - card.parts["copies"] == pytest.approx(
         2 * shape.linear * (1 - 1 / shape.layers), abs=2)
+
+
+@pytest.mark.parametrize("float32", [False, True])
+def test_what_is_shared_out_is_neither_leaner_nor_held_unpacked(float32: bool) -> None:
+    """As on a card: the attention matrix of so long a row is kept nowhere."""
+    shape = shape_of("smollm2-135m")
+    alone, shared, card = (
+        parts_of(shape, "qlora", Step(context=4096, float32=float32, **where))
+        for where in ({"place": "cpu"}, {"place": "cpu", "shared": True}, {}))
+    for part in ("activations", "copies"):
+        assert shared[part] == card[part] != alone[part]
+    assert shared["activations"] > alone["activations"] and shared["copies"] < alone["copies"]
 
 
 def test_each_lane_holds_casts_and_gradients_of_its_own() -> None:

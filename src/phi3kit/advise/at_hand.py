@@ -12,6 +12,7 @@ from phi3kit.plan.shapes import Shape
 from phi3kit.records import OPTIONS, Comparison, Option
 from phi3kit.runs import read_run
 from phi3kit.settings import Settings
+from phi3kit.settings.recorded import flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +76,10 @@ class AtHand:
         Raises:
             RunError: the folder is no run folder.
         """
-        used = read_run(Path(comparison.run)).get("settings") or {}
+        used = flat(read_run(Path(comparison.run)))
 
         def name(key: str) -> str:
-            value = (used.get(key) or {}).get("value")
+            value = used.get(key)
             return value if isinstance(value, str) else ""
 
         ran = {arm.arm for arm in comparison.arms}

@@ -85,7 +85,9 @@ def main() -> None:
         print(f"phi3kit: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("\nphi3kit: stopped; the same command goes on from here", file=sys.stderr)
+        # With --fresh it would throw away what is there.
+        again = " without --fresh" if "--fresh" in sys.argv else ""
+        print(f"\nphi3kit: stopped; the same command{again} goes on from here", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our stdout went away (`| head`): no traceback, and none at exit.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from phi3kit.finetune.preview import Preview
     from phi3kit.settings import Resolved
 
 _SECTIONS = ("model", "ingest", "ask", "finetune", "compare", "runs")
@@ -92,7 +93,10 @@ def finetune(
     if fresh and resume is not None:
         raise typer.BadParameter("--fresh throws away what --resume goes on with")
     if dry_run:
-        raise typer.Exit(_ahead(resolved, strict=strict, resume=resume, json=json))
+        from phi3kit.finetune.preview import preview
+
+        raise typer.Exit(_show(resolved, preview(resolved.values, strict=strict, resume=resume),
+                               json=json))
     from phi3kit.finetune import processes, train
 
     report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume, strict=strict)
@@ -111,35 +115,19 @@ def finetune(
     print_train(report, base=resolved.values.model.name if named else "")
 
 
-def _ahead(resolved: Resolved, *, strict: bool, resume: Path | None, json: bool) -> int:
-    """What a training would be made with; 1 when it would stop before it begins."""
-    from dataclasses import replace
-
+def _show(resolved: Resolved, found: Preview, *, json: bool) -> int:
+    """Print what a training would be made with; 1 when it would stop before it begins."""
     from phi3kit.cli import dry_run as printed
-    from phi3kit.errors import ModelError, SettingsError
-    from phi3kit.finetune import methods, sharding, trackers
-    from phi3kit.finetune.passes import pass_ahead
-    from phi3kit.finetune.stops import stops
-    from phi3kit.models.preflight import look
     from phi3kit.records import as_json
     from phi3kit.report.preflight_text import print_preflight
 
-    held, found = None, look(resolved.values.model, resolved.values.finetune)
-    try:
-        methods.refuse_contradictions(resolved.values.finetune)
-        sharding.refuse_unshardable(resolved.values)
-        trackers.refuse_missing(resolved.values.finetune.report_to)
-        held = pass_ahead(resolved.values)
-    except (ModelError, SettingsError) as error:  # they exclude each other; no such device
-        found = replace(found, problems=(*found.problems, str(error)))
-    found = replace(found, problems=(
-        *found.problems, *stops(resolved.values, strict=strict, resume=resume)))
+    held = found.forward_pass
     if json:
-        printed.show_json(resolved, *_SECTIONS, preflight=as_json(found), forward_pass=(
+        printed.show_json(resolved, *_SECTIONS, preflight=as_json(found.model), forward_pass=(
             None if held is None else {"tokens": held.tokens, "why": held.why}))
     else:
         printed.show(resolved, *_SECTIONS, null={"finetune.dataset": "training needs one"} | (
             {} if held is None else {
                 "finetune.micro_batch_tokens": f"{held.tokens:,} tokens; {held.why}"}))
-        print_preflight(found)
-    return int(bool(found.problems))
+        print_preflight(found.model)
+    return int(bool(found.model.problems))

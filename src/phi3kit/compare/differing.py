@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from phi3kit.records import Comparison, Differing
-from phi3kit.settings import flatten
+from phi3kit.settings import recorded
 
 _Group = Literal["condition", "setting", "input", "version", "machine"]
 # What a run folder holds under which name; the conditions come from the comparison itself.
 _KEPT: tuple[tuple[_Group, str], ...] = (
-    ("setting", "settings"), ("input", "inputs"), ("version", "versions"), ("machine", "machine"))
+    ("input", "inputs"), ("version", "versions"), ("machine", "machine"))
 
 
 def differing(comparisons: Sequence[Comparison],
@@ -24,23 +24,14 @@ def differing(comparisons: Sequence[Comparison],
         states: run.json of each, in the same order.
     """
     found = _different("condition", [comparison.conditions for comparison in comparisons])
+    found += _different("setting", [recorded.flat(state) for state in states])
     for group, key in _KEPT:
-        found += _different(group, [_flat(state.get(key)) for state in states])
+        found += _different(group, [_named(state.get(key)) for state in states])
     return tuple(found)
 
 
-def _flat(kept: Any) -> Mapping[str, Any]:
-    """{dotted key: value}: of settings with their sources, and of nested values."""
-    if not isinstance(kept, Mapping):
-        return {}
-    if isinstance(kept.get("values"), Mapping):  # of a run that was started from Python
-        return flatten(kept["values"])
-    return {str(name): value["value"] if _has_source(value) else value
-            for name, value in kept.items()}
-
-
-def _has_source(value: Any) -> bool:
-    return isinstance(value, Mapping) and "value" in value
+def _named(kept: Any) -> Mapping[str, Any]:
+    return kept if isinstance(kept, Mapping) else {}
 
 
 def _different(group: _Group, sides: Sequence[Mapping[str, Any]]) -> list[Differing]:

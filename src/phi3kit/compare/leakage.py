@@ -11,7 +11,8 @@ from phi3kit.compare.words import contains
 from phi3kit.errors import DataError, RunError
 from phi3kit.files import sha256_file
 from phi3kit.records import Leak, Question
-from phi3kit.runs import read_run
+from phi3kit.runs import read_run, recorded_path
+from phi3kit.settings.recorded import flat
 
 if TYPE_CHECKING:
     from phi3kit.dataset.examples import Example
@@ -39,10 +40,10 @@ def refuse_leakage(adapter: Path, questions: Sequence[Question]) -> tuple[str, .
         DataError: names the questions' ids, the examples' file and their lines.
     """
     state = training_run(adapter)
-    dataset = state and _dataset(state)
+    dataset = state and _dataset(adapter, state)
     if not state or not dataset:
         return (f"{adapter}: its training data are not known; leakage cannot be checked",)
-    trained = training_data(state)
+    trained = training_data(adapter, state)
     if trained is None:
         return (f"{dataset}: missing, or changed since the adapter was trained; leakage cannot be "
                 "checked",)
@@ -98,22 +99,26 @@ def training_run(adapter: Path) -> dict[str, Any] | None:
         return None
 
 
-def training_data(state: dict[str, Any]) -> list[Example] | None:
-    """The examples that a run was trained on; None when they are gone or were changed since."""
-    dataset = _dataset(state)
+def training_data(adapter: Path, state: dict[str, Any]) -> list[Example] | None:
+    """The examples that an adapter was trained on; None when they are gone or were changed since.
+
+    Args:
+        adapter: its folder; `state` is run.json of the run that it lies in.
+    """
+    dataset = _dataset(adapter, state)
     if dataset is None or not dataset.is_file() or (
             sha256_file(dataset) != state["inputs"].get("dataset")):
         return None
     from phi3kit.dataset.examples import read_examples
 
-    # What training itself left out does not count.
-    skipped = {str(failure.get("where")) for failure in (state["result"] or {}).get("skipped", ())}
+    # What training itself left out does not count. By line: the file was named from the folder
+    # that the run was made in, and may lie elsewhere by now.
+    skipped = {str(failure.get("where")).rpartition(":")[2]
+               for failure in (state["result"] or {}).get("skipped", ())}
     return [example for example in read_examples(dataset).examples
-            if f"{dataset}:{example.line}" not in skipped]
+            if str(example.line) not in skipped]
 
 
-def _dataset(state: dict[str, Any]) -> Path | None:
-    settings = state.get("settings", {})
-    value = settings.get("finetune.dataset", {}).get("value") or (
-        settings.get("values", {}).get("finetune", {}).get("dataset"))
-    return Path(value) if value else None
+def _dataset(adapter: Path, state: dict[str, Any]) -> Path | None:
+    name = flat(state).get("finetune.dataset")
+    return recorded_path(adapter.parent, state, name) if name else None

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from phi3kit import runs
 from phi3kit.advise.base_model import other_size_note
 from phi3kit.advise.prediction import DEFAULT_PATH, read_prediction
@@ -46,7 +44,7 @@ from phi3kit.errors import ModelError, Phi3kitError, RunError
 from phi3kit.files import write_json
 from phi3kit.progress import bar, note
 from phi3kit.records import Arm, Comparison, Judged, Row
-from phi3kit.settings import Resolved, Settings
+from phi3kit.settings import Resolved, Settings, recorded
 
 __all__ = ["compare", "load_comparison"]
 
@@ -88,16 +86,10 @@ def compare(settings: Settings, resolved: Resolved | None = None, *, fresh: bool
     # Before it is opened: what --fresh throws away may be another process's answers.
     with runs.held(runs.folder_of(root, "compare", made_of),
                    busy="another compare is at work in it", mend="Wait until it has finished"):
-        record = _record_of(settings, resolved)
+        record = recorded.record(settings, resolved)
         run = runs.open_run(root, "compare", made_of, fresh=fresh, settings=record)
         run.record_settings(record)  # metric, margin, gates, …: the answers are judged by these now
         return _run(task, run, advice, started)
-
-
-def _record_of(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
-    if resolved is None:
-        return {"values": msgspec.to_builtins(settings)}
-    return {key: {"value": value, "source": source} for key, value, source in resolved.items()}
 
 
 def _run(task: Task, run: runs.Run, advice: Mapping[str, Any] | None,

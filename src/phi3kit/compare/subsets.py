@@ -68,7 +68,7 @@ def _curve(arm: Arm, adapter: Path, sizes: Sequence[int]) -> Curve:
                        "fewer examples", where=str(adapter),
                        mend="Give a run folder of `phi3kit finetune`, or leave out "
                             "--learning-curve")
-    examples = training_data(state)
+    examples = training_data(adapter, state)
     if examples is None:
         raise DataError("the examples that this run was trained on are gone, or were changed since",
                         where=str(adapter.parent),

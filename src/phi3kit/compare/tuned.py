@@ -176,7 +176,7 @@ def tuned_with_passages(adapter: Path) -> bool | None:
     share: Any = state.get("inputs", {}).get("finetune", {}).get("passages")
     if share:
         return True
-    examples = training_data(state)
+    examples = training_data(adapter, state)
     if examples is None:
         return None
     return any(question_in(m["content"]) is not None for example in examples

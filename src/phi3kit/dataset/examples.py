@@ -30,7 +30,8 @@ class Example:
     Attributes:
         messages: at most one system message, first; then user and assistant in turn. Of the
             assistant's at least one is trained.
-        line: 1-based line in the file, where the example begins.
+        line: 1-based line in the file, where the example begins; `Record` tells of the arrays
+            in which it is the example's place. No other example of the file has it.
         source_ids: documents that the answer comes from, as the file names them in
             `source_ids`, `source` or `metadata`.
         kind: the file's own label for the sort of task; "" if it gives none.

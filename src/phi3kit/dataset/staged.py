@@ -11,6 +11,8 @@ from phi3kit.dataset.lines import json_lines
 from phi3kit.errors import DataError
 from phi3kit.parsing import read_json
 
+_MEND = "Name another file with --out"
+
 
 class Staged:
     """An append-only JSON Lines file; its first line says what the rows belong to.
@@ -25,7 +27,8 @@ class Staged:
         rows: all of them, in the order in which they were put down.
 
     Raises:
-        DataError: the file has rows of another identity; names what differs.
+        DataError: the file has rows of another identity, whose difference is named; is damaged;
+            or cannot be read or written.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
@@ -33,7 +36,6 @@ class Staged:
         self.rows: list[dict[str, Any]] = []
         lines = self._whole_lines()
         if not lines:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._write([identity], mode="w")
             return
         head, *rows = lines
@@ -44,18 +46,25 @@ class Staged:
         self.rows = rows
 
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
-        """Put rows down; they are on the disk when this returns."""
+        """Put rows down; they are on the disk when this returns.
+
+        Raises:
+            DataError: they cannot be written; the rows of before stand.
+        """
         self._write(rows, mode="a")
         self.rows.extend(rows)
 
     def _whole_lines(self) -> list[dict[str, Any]]:
         try:
             content = self.path.read_bytes()
-        except FileNotFoundError:
+            whole = content[:content.rfind(b"\n") + 1]
+            if len(whole) != len(content):
+                os.truncate(self.path, len(whole))
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        whole = content[:content.rfind(b"\n") + 1]
-        if len(whole) != len(content):
-            os.truncate(self.path, len(whole))
+        except OSError as error:
+            raise DataError(f"cannot be read and written ({error.strerror or error})",
+                            where=str(self.path), mend=_MEND) from error
         try:
             lines = [read_json(line) for line in whole.decode("utf-8").split("\n")[:-1]]
         except ValueError as error:
@@ -64,7 +73,12 @@ class Staged:
         return lines
 
     def _write(self, rows: Sequence[Mapping[str, Any]], *, mode: str) -> None:
-        with self.path.open(mode, encoding="utf-8", newline="\n") as out:
-            out.write(json_lines(rows))
-            out.flush()
-            os.fsync(out.fileno())
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open(mode, encoding="utf-8", newline="\n") as out:
+                out.write(json_lines(rows))
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as error:
+            raise DataError(f"cannot be written ({error.strerror or error})",
+                            where=str(self.path), mend=_MEND) from error

@@ -42,8 +42,8 @@ def synth(settings: Settings, out: Path, *, count: int, force: bool = False) -> 
     command goes on there, and a larger `count` needs only the rest.
 
     Raises:
-        DataError: `out` or rows of other settings are there, or `out` holds the held-out
-            questions.
+        DataError: `out` or rows of other settings are there or cannot be written, or `out` holds
+            the held-out questions.
         StoreError: there is no collection, or nothing in it.
         ModelError: the model cannot be loaded or reached, or answers nothing at all.
     """
@@ -58,7 +58,7 @@ def synth(settings: Settings, out: Path, *, count: int, force: bool = False) -> 
     reused = len(staged.rows)
     try:
         _write(writer, staged, count)
-    except (KeyboardInterrupt, ModelError):
+    except (KeyboardInterrupt, ModelError, DataError):
         note(f"{len(staged.rows):,} attempts are in {staged.path}; the same command goes on there")
         raise
     kept = writer.kept[:count]

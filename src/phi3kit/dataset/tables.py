@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ _TEXT_OR_TURNS = ("prompt", "completion")
 
 @dataclass(frozen=True)
 class Record:
-    """One record, as the file has it, and the 1-based line where it begins."""
+    """One record, as the file has it.
+
+    Attributes:
+        line: the 1-based line where it begins, which no other record of the file has. Where two
+            items of a JSON array begin on one line, all items of the file have their 1-based
+            place in the array instead: lines tell examples apart.
+    """
 
     value: Any
     line: int
@@ -88,10 +95,28 @@ def _one_value(text: str) -> Record | None:
 
 
 def _json_array(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
-    """The items of a JSON array with their lines; one broken item breaks the file."""
-    decoder = json.JSONDecoder()
+    """The items of a JSON array with their numbers; one broken item breaks the file."""
+    items = list(_items(path, text))
+    lines = [line for line, _ in items]
+    by_line = len(set(lines)) == len(lines)
     records: list[Record] = []
     failures: list[Failure] = []
+    for place, (line, item) in enumerate(items, start=1):
+        number = line if by_line else place
+        try:
+            records.append(Record(read_json(item), number))
+        except ValueError as error:  # valid, and not to be used all the same
+            failures.append(Failure(f"{path}:{number}", f"{error}. Mend this example"))
+    return records, failures
+
+
+def _items(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """The 1-based line where each item of a JSON array begins, and its text.
+
+    Raises:
+        DataError: an item is no JSON, or there is text after the array.
+    """
+    decoder = json.JSONDecoder()
     at = text.index("[") + 1
     line, counted, first = 1, 0, True
     while True:
@@ -101,17 +126,14 @@ def _json_array(path: Path, text: str) -> tuple[list[Record], list[Failure]]:
             if text[at + 1:].strip():
                 raise DataError("there is text after the closing ]", where=f"{path}:{line}",
                                 mend="Put all examples into one list, or use one {…} per line")
-            return records, failures
+            return
         first = False
         try:
             _, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             raise DataError(f"not valid JSON ({error})", where=f"{path}:{line}",
                             mend="Mind commas and quotes, or use one {…} per line") from error
-        try:
-            records.append(Record(read_json(text[counted:at]), line))
-        except ValueError as error:  # valid, and not to be used all the same
-            failures.append(Failure(f"{path}:{line}", f"{error}. Mend this example"))
+        yield line, text[counted:at]
 
 
 def _skip(text: str, at: int, separator: str) -> int:

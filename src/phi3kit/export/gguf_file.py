@@ -19,6 +19,7 @@ from phi3kit.models.chat import adds_bos, stop_token_ids, turn_end
 from phi3kit.progress import bar
 
 Weights = Literal["q8_0", "f16"]
+WEIGHTS: tuple[Weights, ...] = ("q8_0", "f16")
 
 _ARCHITECTURES = ("llama", "phi3")
 # What the graphs of llama.cpp for these architectures compute; anything else would be ignored.

@@ -21,7 +21,9 @@ def answered_questions(path: Path) -> list[Example]:
     for number, line in enumerate(text.split("\n"), start=1):
         try:
             record = json.loads(line)
-            question, answer = record["question"], record["answers"][0]
+            question, answers = record["question"], record["answers"]
+            # Of a text it would be the first letter.
+            answer = answers[0] if isinstance(answers, list) else ""
         except (ValueError, KeyError, TypeError, IndexError, RecursionError):
             continue
         if all(isinstance(part, str) and part.strip() for part in (question, answer)):

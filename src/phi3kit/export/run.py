@@ -256,8 +256,9 @@ def _command(source: Source, to: Target, folder: Path, rank: int | None) -> str:
     where = shlex.quote(str(folder))
     commands: dict[Target, Callable[[], str]] = {
         "merged": lambda: f'phi3kit ask --model {where} --no-rag "…"',
-        "gguf": lambda: f"llama-server -m {shlex.quote(str(folder / source.run.name))}.gguf",
-        "ollama": lambda: f"cd {where} && ollama create {source.run.name} -f Modelfile",
+        "gguf": lambda: f"llama-server -m {shlex.quote(str(folder / f'{source.run.name}.gguf'))}",
+        "ollama": lambda: (f"cd {where} && ollama create {shlex.quote(source.run.name)} "
+                           "-f Modelfile"),
         "vllm": lambda: vllm.command(source, rank),
     }
     return commands[to]()

@@ -11,7 +11,11 @@ import msgspec
 from phi3kit import runs
 from phi3kit.errors import DataError, RunError
 from phi3kit.export.unfinished import to_finish
-from phi3kit.settings import ModelSettings, Settings, flatten, keys
+from phi3kit.models.catalog import find
+from phi3kit.settings import ModelSettings, Settings, recorded
+
+# Settings that name files and folders of the run.
+_PATHS = ("finetune.dataset", "compare.questions", "ingest.store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +80,12 @@ def read_source(run: Path, settings: Settings) -> Source:
 def _source(run: Path, state: dict[str, Any], settings: Settings) -> Source:
     from phi3kit.models.adapters import adapter_folder, trained_as
 
-    recorded = _recorded(run, state)
+    own = _recorded(run, state)
     trained_in = str(state["inputs"]["dtype"])
     method: Literal["lora", "qlora", "full"] = state["result"]["method"]
     adapter = None if method == "full" else adapter_folder(run)
     record = _whole_record(run) if adapter is None else trained_as(adapter)
-    name = str(run / "model") if adapter is None else str(record["base"])
+    name = str(run / "model") if adapter is None else _base(run, state, record)
     revision = None if adapter is None else record.get("revision")
     return Source(
         run=run, method=method, base=str(record["base"]),
@@ -89,11 +93,19 @@ def _source(run: Path, state: dict[str, Any], settings: Settings) -> Source:
                        "nf4" if method == "qlora" else "none"),
         whole=_model(settings, name, revision, _written_type(settings, name, revision), "none"),
         adapter=adapter, instruction=str(record.get("instruction") or ""),
-        dataset=_path(recorded.finetune.dataset), sha256=str(state["inputs"]["dataset"]),
+        dataset=_path(own.finetune.dataset), sha256=str(state["inputs"]["dataset"]),
         left_out=frozenset(int(skipped["where"].rpartition(":")[2])
                            for skipped in state["result"]["skipped"]),
-        questions=_path(recorded.compare.questions), index=str(state["inputs"].get("index", "")),
-        max_tokens=int(state["inputs"]["finetune"]["max_tokens"]), settings=recorded)
+        questions=_path(own.compare.questions), index=str(state["inputs"].get("index", "")),
+        max_tokens=int(state["inputs"]["finetune"]["max_tokens"]), settings=own)
+
+
+def _base(run: Path, state: dict[str, Any], record: dict[str, Any]) -> str:
+    """The base that an adapter was trained on; a folder's name is found from any folder."""
+    name = str(record["base"])
+    if str(record["fingerprint"]).startswith("sha256:") and find(name) is None:
+        return str(runs.recorded_path(run, state, name))
+    return name
 
 
 def _path(name: str | None) -> Path | None:
@@ -116,23 +128,11 @@ def _written_type(settings: Settings, name: str, revision: str | None) -> str:
 
 
 def _recorded(run: Path, state: dict[str, Any]) -> Settings:
-    """The settings of the run, from either form in which run.json keeps them.
-
-    Keys that no longer are keys are left out.
-    """
-    kept = state["settings"]
-    values = flatten(kept["values"]) if "values" in kept else {
-        key: entry["value"] for key, entry in kept.items()}
-    tree: dict[str, Any] = {}
-    for key in keys():
-        if key in values:
-            section, _, name = key.rpartition(".")
-            (tree.setdefault(section, {}) if section else tree)[name] = values[key]
-    for section, name in (("finetune", "dataset"), ("compare", "questions"), ("ingest", "store")):
-        given = tree.get(section, {}).get(name)
-        if given and "://" not in given:
-            tree[section][name] = str(runs.recorded_path(run, state, given))
-    return msgspec.convert(tree, Settings)
+    """The settings of the run, with files and folders that are found from any folder."""
+    named = recorded.flat(state)
+    return recorded.read(state, {
+        key: str(runs.recorded_path(run, state, given)) for key in _PATHS
+        if (given := named.get(key)) and "://" not in given})
 
 
 def _whole_record(run: Path) -> dict[str, Any]:

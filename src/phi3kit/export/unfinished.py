@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from phi3kit.settings import recorded
+
 
 def to_finish(run: Path, state: Mapping[str, Any]) -> str:
     """The command that goes on with `run`, from the folder that it was begun in.
@@ -17,16 +19,13 @@ def to_finish(run: Path, state: Mapping[str, Any]) -> str:
     Args:
         run: the run folder; `state` is its record.
     """
-    settings, begun = state.get("settings", {}), Path(state.get("folder") or "")
-    if "values" in settings:
+    flags, begun = recorded.flags(state), Path(state.get("folder") or "")
+    if flags is None:
         return f"api.finetune with the settings that it was begun with, and resume={str(run)!r}"
     there = not state.get("folder") or begun == Path.cwd()
     command = "" if there else f"cd {shlex.quote(str(begun))} && "
     command += f"phi3kit finetune --resume {shlex.quote(str(run if there else run.resolve()))}"
-    for key, entry in settings.items():
-        if entry.get("source") == "flag":
-            command += f" {_flag(key, entry['value'])}"
-    return command
+    return " ".join((command, *(_flag(key, value) for key, value in flags.items())))
 
 
 def _flag(key: str, value: Any) -> str:

@@ -17,7 +17,7 @@ from phi3kit.finetune.methods import computes_in
 from phi3kit.finetune.predicted import planned_anew, predicted
 from phi3kit.plan.shapes import shape_of
 from phi3kit.records import Calibration, CalibrationRow, Failure, TrainReport
-from phi3kit.settings import Settings
+from phi3kit.settings import Settings, recorded
 
 
 def calibrate(root: Path) -> Calibration:
@@ -83,18 +83,9 @@ def _row(path: Path, state: Mapping[str, Any]) -> CalibrationRow:
 
 
 def _settings(path: Path, state: Mapping[str, Any]) -> Settings:
-    recorded = state["settings"]
-    tree: dict[str, Any] = {}
-    if "values" in recorded:  # a run that a program started, without sources
-        tree = recorded["values"]
-    else:
-        for key, entry in recorded.items():
-            section, _, name = key.rpartition(".")
-            (tree.setdefault(section, {}) if section else tree)[name] = entry["value"]
-    dataset = tree.get("finetune", {}).get("dataset")
-    if dataset:
-        tree["finetune"]["dataset"] = str(runs.recorded_path(path, state, dataset))
-    return msgspec.convert(tree, Settings)
+    dataset = recorded.flat(state).get("finetune.dataset")
+    return recorded.read(state, {
+        "finetune.dataset": str(runs.recorded_path(path, state, dataset))} if dataset else {})
 
 
 def _device(settings: Settings, state: Mapping[str, Any]) -> str:

@@ -20,6 +20,8 @@ from phi3kit.progress import note
 
 CHECKPOINTS = "checkpoints"
 MANIFEST = "manifest.json"
+MAKE_ROOM = ("Make room and run the same command again, not with --fresh: it goes on from the last "
+             "good checkpoint, which is kept")
 _STAGED = ".saving-"
 _KEPT = 2  # the newest, and the one before should the disk have damaged it
 
@@ -141,8 +143,7 @@ def explained(what: str, where: Path) -> Iterator[None]:
         if why is None:
             raise
         raise RunError(f"{what} cannot be saved ({why})", where=str(where),
-                       mend="Make room and run the same command again: it goes on from the last "
-                            "good checkpoint, which is kept") from error
+                       mend=MAKE_ROOM) from error
 
 
 _TORCH_WRITER = ("PytorchStreamWriter", "inline_container", "iostream error", "unexpected pos")

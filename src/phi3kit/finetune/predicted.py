@@ -110,7 +110,7 @@ def _memory(shape: Shape, row: CalibrationRow) -> int:
     parts = parts_of(shape, row.method, Step(
         context=row.context, batch=row.batch, rank=row.rank, checkpointing=row.checkpointing,
         answers=row.answers, place="cpu" if row.device == "cpu" else "gpu",
-        float32=row.float32, lanes=row.lanes))
+        float32=row.float32, lanes=row.lanes, shared=row.sharded))
     held = sum(parts.values())
     if row.device != "cpu":  # the peak there is what torch's allocator gave to tensors,
         held -= parts["overhead"]

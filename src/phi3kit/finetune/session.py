@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,9 @@ class Session:
         settings: of `finetune`.
         run: the run folder.
         team: the processes that train it together.
+        begin: called before the first file of the run is read or written, when nothing can
+            refuse to be trained any more.
+        fresh: the run is made anew: the same command would throw away what is saved.
         pass_tokens: that one forward pass may hold.
 
     Attributes:
@@ -51,7 +54,10 @@ class Session:
     """
 
     def __init__(self, loaded: Loaded, rows: Sequence[Encoded], settings: FinetuneSettings,
-                 run: Path, team: Processes = ALONE, *, pass_tokens: int) -> None:
+                 run: Path, team: Processes = ALONE, *, begin: Callable[[], None],
+                 pass_tokens: int, fresh: bool = False) -> None:
+        self._begin = begin
+        self._fresh = fresh
         self._pass_tokens = pass_tokens
         self._team = team
         self._loaded = loaded
@@ -74,18 +80,11 @@ class Session:
         device = self._loaded.device
         with out_of_memory(f"training with passes of {fullest:,} tokens", lambda: smaller(
                 self._settings, self._run, held=self._pass_tokens, fullest=fullest,
-                longest=longest, device=device,
+                longest=longest, device=device, fresh=self._fresh,
                 emulated=emulates(self._loaded.dtype, device)), device=device):
             self._train()
 
     def _train(self) -> None:
-        start = self._team.first(lambda: checkpoints.newest(self._run))
-        done = checkpoints.step_of(start) if start else 0
-        if start:
-            note(f"going on from step {done} ({start})")
-        if self._team.leads:
-            # Steps after the checkpoint are done again, and so are their lines.
-            metrics.cut(self._run, through=done)
         total = steps_of(len(self._rows), self._settings)
         _use_all_cores()
         if self._settings.dropout == 0.0:
@@ -96,12 +95,25 @@ class Session:
             with short_rows(self._loaded.model), repeated(self._loaded.model), lean:
                 with methods.arithmetic(self._loaded, self._settings):
                     packed = is_laid_out(self._loaded, self._rows, self._settings)
+                self._begin()
+                start, done = self._going_on()
                 with settled(), bar("training", total) as advance:
                     advance(done)
                     self._run_trainer(start, advance, packed=packed)
         finally:
             keep_activations(self._loaded.model)
             fused.unfuse(self._loaded.model)
+
+    def _going_on(self) -> tuple[Path | None, int]:
+        """The checkpoint that the run goes on from, and its steps; None and 0 at a beginning."""
+        start = self._team.first(lambda: checkpoints.newest(self._run))
+        done = checkpoints.step_of(start) if start else 0
+        if start:
+            note(f"going on from step {done} ({start})")
+        if self._team.leads:
+            # Steps after the checkpoint are done again, and so are their lines.
+            metrics.cut(self._run, through=done)
+        return start, done
 
     def _run_trainer(self, start: Path | None, advance: Any, *, packed: bool) -> None:
         def on_step(line: dict[str, Any]) -> None:
@@ -116,7 +128,7 @@ class Session:
             trainer.train(resume_from_checkpoint=str(start) if start else None)
         if interrupted.is_set():
             note(f"step {trainer.state.global_step:,} is saved in {self._run}: the same command "
-                 "goes on from it")
+                 f"{'without --fresh ' if self._fresh else ''}goes on from it")
             raise KeyboardInterrupt
 
     def _note_passes(self, micro: Sequence[Micro], lanes: Lanes | None) -> None:

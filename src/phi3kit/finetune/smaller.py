@@ -9,7 +9,7 @@ from phi3kit.settings import FinetuneSettings
 
 
 def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longest: int,
-            device: str, emulated: bool = False) -> str:
+            device: str, emulated: bool = False, fresh: bool = False) -> str:
     """The settings to change, as a sentence without a full stop.
 
     First those that leave the result as it is, so that the run goes on from its checkpoint.
@@ -21,6 +21,7 @@ def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longes
         longest: tokens of the longest row, which is a pass of its own if need be.
         device: "cpu", "cuda" or "mps".
         emulated: the card has no hardware for the arithmetic, see `methods.load`.
+        fresh: the run was made anew with --fresh, which would throw it away again.
     """
     same, other = [], []
     if fullest > longest:
@@ -36,7 +37,8 @@ def smaller(own: FinetuneSettings, run: Path, *, held: int, fullest: int, longes
         other.append("model.dtype: auto, for this card emulates bfloat16")
     other.append(f"a finetune.max_tokens below {longest} ({own.max_tokens} now)")
     kept = checkpoints.newest(run)
-    going_on = f"the run then goes on from step {checkpoints.step_of(kept)}" if kept else ""
+    going_on = (f"the run then goes on from step {checkpoints.step_of(kept)}"
+                f"{', without --fresh' if fresh else ''}" if kept else "")
     return "; ".join(filter(None, (
         f"Set {' or '.join(same)}" if same else "", going_on if same else "",
         f"{'else t' if same else 'T'}ry {' or '.join(other)}", "`phi3kit plan` tells what fits")))

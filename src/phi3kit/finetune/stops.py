@@ -1,18 +1,20 @@
-"""Why a training would stop before it loads the model: its data, `--strict`, `--resume`."""
+"""Why a training would stop before it loads the model: data, collection, --strict, --resume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phi3kit import runs
 from phi3kit.dataset.check import check
 from phi3kit.dataset.digest import refuse_counts, refuse_left_out
 from phi3kit.dataset.examples import Example, Examples
+from phi3kit.dataset.prompts import with_passages
 from phi3kit.errors import DataError, ModelError, Phi3kitError
 from phi3kit.finetune.identity import inputs_ahead, refuse_changed
 from phi3kit.finetune.train import usable
 from phi3kit.models.bases import fingerprint_folder, resolve_base
+from phi3kit.rag.retrieve import open_filled
 from phi3kit.settings import ModelSettings, Settings
 
 # What the identity of a run has that is seen when training starts only: the model's files, where
@@ -34,18 +36,25 @@ def stops(settings: Settings, *, strict: bool = False,
         data, kept, _ = usable(settings)
     except DataError as error:
         return (str(error),)
+    looks: list[Callable[[], None]] = [lambda: _searched(settings, kept)]
+    if resume is not None:
+        looks.append(lambda: _resumed(settings, resume, data, kept))
+    if strict:
+        looks.append(lambda: _strictly(settings))
     found: list[str] = []
-    try:
-        if resume is not None:
-            _resumed(settings, resume, data, kept)
-    except Phi3kitError as error:
-        found.append(str(error))
-    try:
-        if strict:
-            _strictly(settings)
-    except Phi3kitError as error:
-        found.append(str(error))
+    for look in looks:
+        try:
+            look()
+        except Phi3kitError as error:
+            found.append(str(error))
     return tuple(found)
+
+
+def _searched(settings: Settings, kept: Sequence[Example]) -> None:
+    """Whether passages can be looked up, as far as it is seen without the embedder."""
+    own = settings.finetune
+    if with_passages(kept, own.passages, seed=own.seed):
+        open_filled(settings.ingest).close()
 
 
 def _resumed(settings: Settings, resume: Path, data: Examples, kept: Sequence[Example]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -17,17 +17,18 @@ from phi3kit.dataset.encode import Encoded, encode
 from phi3kit.dataset.examples import Example, Examples, read_examples
 from phi3kit.dataset.heldout import held_out, without_held_out
 from phi3kit.errors import DataError, Phi3kitError, RunError, SettingsError
-from phi3kit.finetune import checkpoints, methods, processes, sharding, shares, trackers
+from phi3kit.finetune import checkpoints, methods, processes, sharding, shares
 from phi3kit.finetune.identity import inputs_of, refuse_changed
 from phi3kit.finetune.lean import keep_lean
 from phi3kit.finetune.passes import pass_here
 from phi3kit.finetune.predicted import with_plan
 from phi3kit.finetune.processes import Processes
+from phi3kit.finetune.refusals import refuse_settings
 from phi3kit.finetune.search import Search
 from phi3kit.models.hardware import free_memory, pick_device, pick_dtype, release
 from phi3kit.progress import note
 from phi3kit.records import DataDigest, Failure, Message, TrainReport, as_json
-from phi3kit.settings import Resolved, Settings
+from phi3kit.settings import Resolved, Settings, recorded
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
@@ -52,7 +53,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         SettingsError: no dataset is named, or settings exclude each other.
         DataError: the dataset cannot be read, none of its examples can be used, or `strict`
             and one of them cannot.
-        ModelError: the base cannot be loaded or trained.
+        ModelError: the base is on a server, or cannot be loaded or trained.
         StoreError: passages are asked for and there is no collection.
         RunError: the loss is not finite, the disk is full, another process trains the same
             run, or `resume` was made with other settings or data.
@@ -64,9 +65,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
     if fresh and resume is not None:
         raise SettingsError("--fresh throws away what --resume goes on with", where="--fresh",
                             mend="Leave out one of the two")
-    methods.refuse_contradictions(settings.finetune)
-    sharding.refuse_unshardable(settings)
-    trackers.refuse_missing(settings.finetune.report_to)
+    refuse_settings(settings)
     keep_lean(settings.model.device, float32=not settings.finetune.full
               and pick_dtype(settings.model.dtype, "cpu") == "float32")
     team = processes.join(settings.model.device)
@@ -78,8 +77,7 @@ def finetune(settings: Settings, resolved: Resolved | None = None, *,
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         raise RunError("the disk is full", where=error.filename or settings.runs,
-                       mend="Make room and run the same command again: it goes on from the last "
-                            "good checkpoint, which is kept") from error
+                       mend=checkpoints.MAKE_ROOM) from error
 
 
 def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
@@ -99,26 +97,25 @@ def _finetune(settings: Settings, resolved: Resolved | None, team: Processes, *,
             if resume is not None:  # that very folder, whatever it is called by now
                 return runs.Run(resume, runs.read_run(resume))
             return runs.open_run(root, "finetune", inputs, fresh=fresh,
-                                 settings=_sources(settings, resolved))
+                                 settings=recorded.record(settings, resolved))
 
         def finished() -> runs.Run | None:
             """The run, if nothing is left to do in it."""
-            run = opened() if (folder / "run.json").is_file() else None
+            run = opened() if not fresh and (folder / "run.json").is_file() else None
             return run if run and run.complete and methods.is_saved(run.path) else None
 
-        run = None if fresh else team.first(finished)
-        if run is not None:
+        if (run := team.first(finished)) is not None:
             return _reused(run, team, strict=strict)
         # Before it is opened: what --fresh throws away may be what another process trains.
         team.first(lambda: held.enter_context(runs.held(
             folder, busy="another process is training this run",
             mend="Wait for it, or change --seed")))
-        run = team.first(opened)
-        if run.complete and team.first(lambda: methods.is_saved(folder)):  # in the meantime
+        if (run := team.first(finished)) is not None:  # in the meantime
             return _reused(run, team, strict=strict)
         if data.unread:
             note(data.told_unread)
-        report = _train(settings, run, kept, failures, data.format, search, team, strict=strict)
+        report = _train(settings, _Place(folder, opened, fresh), kept, failures, data.format,
+                        search, team, strict=strict)
         # The Trainer and its model stand in cycles: a card would hold it beside the next model.
         release(pick_device(settings.model.device))
         return report
@@ -153,12 +150,6 @@ def _reused(run: runs.Run, team: Processes, *, strict: bool) -> TrainReport:
     return replace(report, run=str(run.path), reused=True)
 
 
-def _sources(settings: Settings, resolved: Resolved | None) -> dict[str, Any]:
-    if resolved is None:
-        return {"values": msgspec.to_builtins(settings)}
-    return {key: {"value": value, "source": source} for key, value, source in resolved.items()}
-
-
 class _Row(NamedTuple):
     """An example, the messages it is trained on, and their tokens."""
 
@@ -167,16 +158,31 @@ class _Row(NamedTuple):
     encoded: Encoded
 
 
-def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
-           failures: list[Failure], form: str, search: Search,
-           team: Processes, *, strict: bool) -> TrainReport:
+class _Place(NamedTuple):
+    """The run folder that is trained in.
+
+    Attributes:
+        opened: makes it, or finds what an earlier run left.
+        fresh: it is made anew, and the same command would throw it away again.
+    """
+
+    folder: Path
+    opened: Callable[[], runs.Run]
+    fresh: bool
+
+
+def _train(settings: Settings, place: _Place, examples: Sequence[Example],
+           failures: list[Failure], form: str, search: Search, team: Processes, *,
+           strict: bool) -> TrainReport:
+    """Train in `place`, which is opened when nothing can refuse any more.
+
+    What --fresh throws away is a finished run, perhaps: it stays until there is another one.
+    """
     from phi3kit.finetune.session import Session, count_peak
     from phi3kit.models.chat import stop_token_ids
     from phi3kit.models.preflight import preflight
 
     own = settings.finetune
-    # A retry of a failed run: the reason of the failure is past.
-    run = replace(run, state={k: v for k, v in run.state.items() if k != "why"})
     messages = search.chats()
     device = pick_device(settings.model.device)
     free = free_memory(device)  # before the base takes its share
@@ -201,7 +207,15 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
         (shares.share_out if own.full else sharding.shard)(loaded, team, device)
     if not own.full:  # a whole model is read from the same file
         team.begin_alike(loaded.model.parameters())
-    session = Session(loaded, [row.encoded for row in rows], own, run.path, team,
+    begun: list[runs.Run] = []
+
+    def begin() -> None:
+        run = team.first(place.opened)
+        # A retry of a failed run: the reason of the failure is past.
+        begun.append(replace(run, state={k: v for k, v in run.state.items() if k != "why"}))
+
+    session = Session(loaded, [row.encoded for row in rows], own, place.folder, team,
+                      begin=begin, fresh=place.fresh,
                       pass_tokens=_pass_tokens(settings, rows, device, free, team))
 
     def finished() -> TrainReport:
@@ -210,8 +224,8 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             data=data)
         report = with_plan(report, settings, loaded, [len(r.encoded.input_ids) for r in rows],
                            session.passes, team)
-        run.finish(as_json(report))
-        checkpoints.discard(run.path)
+        begun[0].finish(as_json(report))
+        checkpoints.discard(place.folder)
         return report
 
     try:
@@ -220,9 +234,9 @@ def _train(settings: Settings, run: runs.Run, examples: Sequence[Example],
             shares.put_together(loaded, team)
         return team.first(finished)
     except Phi3kitError as error:
-        if team.leads:
+        if team.leads and begun:
             with contextlib.suppress(OSError):  # a full disk: the error itself matters more
-                run.fail(str(error))
+                begun[0].fail(str(error))
         raise
 
 

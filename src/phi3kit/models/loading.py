@@ -72,6 +72,18 @@ class Loaded:
     reads: Mapping[str, str] = field(default_factory=dict)
 
 
+def refuse_endpoint(settings: ModelSettings) -> None:
+    """Tell that a model whose weights are needed is on a server.
+
+    Raises:
+        ModelError: it is.
+    """
+    if settings.endpoint is not None:
+        raise ModelError("the model is on a server, and this needs its weights here",
+                         where="model.endpoint",
+                         mend="Leave out model.endpoint and name a local model with --model")
+
+
 def load_base(settings: ModelSettings, *, quantization: Quantization,
               training: bool = False, sharded: bool = False) -> Loaded:
     """Load a base model and its tokenizer, ready to answer or to take an adapter.
@@ -92,10 +104,7 @@ def load_base(settings: ModelSettings, *, quantization: Quantization,
             device that is not there, with "nf4" a model without a layer to round;
             OutOfMemoryError, which is one too, where it does not fit.
     """
-    if settings.endpoint is not None:
-        raise ModelError("the model is on a server, and this needs its weights here",
-                         where="model.endpoint",
-                         mend="Leave out model.endpoint and name a local model with --model")
+    refuse_endpoint(settings)
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 

@@ -9,7 +9,8 @@ vocabulary, per token:
   2022 (section 4) count 34h for a classic layer of i = 4h, beside the attention matrix. In float32
   it is 32h + 12k + 16i (24h + 8k + 16i);
 - on a CPU, where norms and gated units keep less (finetune/elementwise.py), an adapter's training
-  holds 16h + 6k + 6i (12h + 4k + 6i), in float32 twice as much;
+  holds 16h + 6k + 6i (12h + 4k + 6i), in float32 twice as much; not where processes share the
+  layers out;
 - without a gate it is 16h + 4k + 4i, or 10i where GELU is written out (`Shape.kept`), in float32
   28h + 8k + 8i or 20i. What is around the two matrices differs: of five kinds of such decoders the
   layers held 0.95 to 1.12 times as much;
@@ -101,7 +102,8 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
 
     Full fine-tuning casts its float32 weights for each forward pass; an adapter's A and B are
     cast, and kept as long as their layer's activations; QLoRA unpacks the layer that is being
-    computed, and on a CPU all of them, up to 2 GiB. In float32 nothing is cast.
+    computed, and on a CPU that holds all of them itself all, up to 2 GiB. In float32 nothing is
+    cast.
 
     Args:
         adapter: its weights.
@@ -114,13 +116,14 @@ def copies(shape: Shape, method: Method, step: Step, adapter: int) -> int:
     if method == "lora":
         return cast
     unpacked = step.number_bytes * shape.linear
-    held = step.place == "cpu" and unpacked <= UNPACKED_UP_TO
+    held = step.place == "cpu" and not step.shared and unpacked <= UNPACKED_UP_TO
     return cast + (unpacked if held else step.lanes * (unpacked // shape.layers))
 
 
 def _is_lean(shape: Shape, method: Method, step: Step) -> bool:
     """Whether norms and gated units keep less, as finetune/elementwise.py has it."""
-    return step.place == "cpu" and method != "full" and shape.gated and shape.plain
+    return (step.place == "cpu" and method != "full" and not step.shared
+            and shape.gated and shape.plain)
 
 
 def _layer(shape: Shape, step: Step, *, lean: bool) -> int:

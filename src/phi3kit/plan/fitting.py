@@ -27,12 +27,18 @@ def largest_batch(need: Need, method: Method, step: Step, memory_gb: float) -> i
 
 def longest_context(need: Need, method: Method, step: Step, memory_gb: float, *,
                     most: int) -> int | None:
-    """The longest context, in steps of 256 up to `most`, that fits; None if none does."""
+    """The longest context, in steps of 256 up to `most`, that fits; None if none does.
+
+    The step's own is one of those that are tried, though it may be none of these steps.
+    """
     steps = range(_CONTEXT_STEP, most + 1, _CONTEXT_STEP)
     # Memory grows with context: halve the range instead of trying each of 512 steps.
     fitting = bisect_right(steps, memory_gb * _GB,
                            key=lambda context: need(method, replace(step, context=context)))
-    return steps[fitting - 1] if fitting else None
+    longest = steps[fitting - 1] if fitting else 0
+    if longest < step.context and need(method, step) <= memory_gb * _GB:
+        longest = step.context
+    return longest or None
 
 
 def changes(need: Need, method: Method, step: Step, memory_gb: float, *,
@@ -42,7 +48,7 @@ def changes(need: Need, method: Method, step: Step, memory_gb: float, *,
     Args:
         need: bytes that a step takes.
         memory_gb: of the card that the step does not fit.
-        most: tokens of the model's own context.
+        most: tokens of the longest context to look at.
     """
     now, room = need(method, step), memory_gb * _GB
     found = []

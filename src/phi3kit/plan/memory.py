@@ -76,9 +76,10 @@ def plan_memory(shape: Shape, method: Method, *, context: int = 2048, batch: int
     batch_that_fits = longest = None
     found: tuple[PlanChange, ...] = ()
     if gpu_memory_gb is not None:
+        most = max(shape.context, context)
         batch_that_fits = largest_batch(need, method, step, gpu_memory_gb)
-        longest = longest_context(need, method, step, gpu_memory_gb, most=shape.context)
-        found = () if fits else changes(need, method, step, gpu_memory_gb, most=shape.context)
+        longest = longest_context(need, method, step, gpu_memory_gb, most=most)
+        found = () if fits else changes(need, method, step, gpu_memory_gb, most=most)
     counts = {} if place == "cpu" else {
         str(card): {end: gpus_needed(shape, method, ends[end], card, end, float32=float32)
                     for end in ENDS}
@@ -172,7 +173,7 @@ def _assumptions(shape: Shape, method: Method, step: Step) -> tuple[str, ...]:
     else:
         beside = f", {step.lanes} passes side by side on its cores" if step.lanes > 1 else ""
         lines.append(f"resident memory of the process, libraries included{beside}")
-    if step.context > shape.context:
+    if step.context > shape.context and shape.context_known:
         lines.append(f"a context beyond the model's own of {shape.context} tokens")
     if shape.assumption:
         lines.append(shape.assumption)

@@ -74,7 +74,7 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
     if own.micro_batch_tokens is not None:
         return Pass(own.micro_batch_tokens, "as set")
     if place == "cpu":
-        return _on_cpu(values, method, shape, longest, memory, lanes)
+        return _on_cpu(values, method, shape, longest, memory, lanes, shared=shared)
     if memory is None:
         return Pass(max(UNNAMED, longest), f"a row or {UNNAMED}, for no card is named")
     if shape is None:
@@ -102,7 +102,7 @@ def choose_pass(values: Settings, method: Method, shape: Shape | None, *, longes
 
 
 def _on_cpu(values: Settings, method: Method, shape: Shape | None, longest: int,
-            memory: float | None, lanes: int) -> Pass:
+            memory: float | None, lanes: int, *, shared: bool) -> Pass:
     """Room for the longest row in each lane, if memory has it; beyond attention's, none is used."""
     own, row = values.finetune, min(longest, ATTENTION_KEPT_UP_TO)
     if lanes == 1 or lanes * row <= ON_CPU:
@@ -111,7 +111,8 @@ def _on_cpu(values: Settings, method: Method, shape: Shape | None, longest: int,
         return Pass(ON_CPU, "what a long row for each lane would take is not known")
     beside = min(lanes, own.batch_size)
     step = Step(context=row, batch=beside, rank=own.rank, checkpointing=own.checkpointing,
-                place="cpu", float32=values.model.dtype == "float32", lanes=beside)
+                place="cpu", float32=values.model.dtype == "float32", lanes=beside,
+                shared=shared)
     if _need(values, method, shape, step) > memory:
         return Pass(ON_CPU, "a long row for each lane may fill more than half of the memory")
     return Pass(lanes * row, f"room for the longest row in each of {lanes} lanes")

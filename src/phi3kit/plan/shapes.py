@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Shape:
         kept: numbers that the feed-forward layer keeps for its backward, per token and unit of
             `intermediate`: gate, its activation, up and their product; without a gate two, or what
             its activation function makes of them.
+        context_known: `context` is the model's; a bare size tells none.
         assumption: how the shape came about, when it was not simply read.
     """
 
@@ -54,6 +55,7 @@ class Shape:
     gated: bool = True
     plain: bool = True
     kept: int = 4
+    context_known: bool = True
     assumption: str = ""
 
 
@@ -240,13 +242,11 @@ def _from_size(name: str, parameters: float) -> Shape:
                    context=_LONGEST_PLANNED)
     # A size is the truth that the user gave; the linear weights are what is left of it.
     embeddings = min(2 * shape.vocab * hidden, int(parameters / 2))
-    return _replaced(shape, int(parameters), (
+    return _replaced(replace(shape, context_known=False), int(parameters), (
         f"a bare size: the shape ({shape.layers} layers of width {hidden}) is drawn between "
         "published models of like size"), linear=int(parameters) - embeddings)
 
 
 def _replaced(shape: Shape, parameters: int, assumption: str, linear: int | None = None) -> Shape:
-    from dataclasses import replace
-
     return replace(shape, parameters=parameters, assumption=assumption,
                    linear=shape.linear if linear is None else linear)

@@ -28,6 +28,8 @@ class Step:
         float32: the arithmetic, in place of 16 bits.
         lanes: passes of an adapter that a CPU computes side by side; `batch` holds the rows of
             all.
+        shared: the frozen layers are shared out over processes, and gathered around the modules'
+            own forward: what a CPU would compute leaner, or hold unpacked, it does not.
     """
 
     context: int = 2048
@@ -38,6 +40,7 @@ class Step:
     place: Place = "gpu"
     float32: bool = False
     lanes: int = 1
+    shared: bool = False
 
     @property
     def number_bytes(self) -> int:

@@ -255,17 +255,11 @@ def open_retriever(settings: Settings) -> Retriever:
     """
     from phi3kit.ingest.embed import open_embedder
     from phi3kit.ingest.site import local_folder, site_of
-    from phi3kit.ingest.store import open_store
 
     wanted = settings.ingest
     # First, for it costs nothing: what is wrong with them is said before anything is loaded.
     filters = read_filters(settings.ask.filters) if settings.ask.filters else None
-    site = site_of(wanted.store)
-    store = open_store(site, wanted.collection)
-    where = f"{wanted.store}, collection '{wanted.collection}'"
-    if store.count() == 0:
-        raise StoreError("the collection is empty", where=where,
-                         mend="Run phi3kit ingest on your documents")
+    store = open_filled(wanted)
     built = store.manifest
     name = embedder_name(wanted.embedder, built.embedder)
     if name != wanted.embedder:
@@ -276,7 +270,7 @@ def open_retriever(settings: Settings) -> Retriever:
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
             f"built with the embedder '{built.embedder}', but the settings name "
-            f"'{embedder.name}'", where=where,
+            f"'{embedder.name}'", where=_where(wanted),
             mend=f"Set ingest.embedder to '{built.embedder}', or ingest into a new collection")
     mode = settings.ask.retrieval
     reranker = _open_reranker(settings)
@@ -284,13 +278,33 @@ def open_retriever(settings: Settings) -> Retriever:
         return Retriever(store, embedder, filters=filters, reranker=reranker)
     from phi3kit.rag.lexical import open_index
 
-    folder = local_folder(site) / f"{wanted.collection}.words"
+    folder = local_folder(site_of(wanted.store)) / f"{wanted.collection}.words"
 
     def words() -> LexicalIndex:
         return open_index(folder, store.fingerprint, store.passages())
 
     return Retriever(store, embedder, lexical=words(), mode=mode, filters=filters,
                      reranker=reranker, reopen=words)
+
+
+def open_filled(wanted: IngestSettings) -> Store:
+    """The collection that the settings name; no embedder is loaded.
+
+    Raises:
+        StoreError: there is no such collection, or nothing in it.
+    """
+    from phi3kit.ingest.site import site_of
+    from phi3kit.ingest.store import open_store
+
+    store = open_store(site_of(wanted.store), wanted.collection)
+    if store.count() == 0:
+        raise StoreError("the collection is empty", where=_where(wanted),
+                         mend="Run phi3kit ingest on your documents")
+    return store
+
+
+def _where(wanted: IngestSettings) -> str:
+    return f"{wanted.store}, collection '{wanted.collection}'"
 
 
 def embedder_name(wanted: str, built: str) -> str:

@@ -41,8 +41,8 @@ class MemoryPlan:
         assumptions: what the figures rest on, one sentence each.
         largest_batch: most rows of `context` tokens that fit the card; None when not even one
             does, or no card was named.
-        longest_context: most tokens of `batch` rows each that fit the card, in steps of 256 up
-            to the model's own; None likewise.
+        longest_context: most tokens of `batch` rows each that fit the card, `context` or in steps
+            of 256 up to the model's own; None likewise.
     """
 
     model: str

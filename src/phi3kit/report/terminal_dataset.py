@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -113,14 +114,15 @@ def print_split(split: DatasetSplit) -> None:
 
 def print_raft(report: RaftReport) -> None:
     """Show on stdout what was written."""
+    file = shlex.quote(report.file)
     _echo([f"{report.file}: {report.examples:,} examples with passages",
            _row("abstain", f"{report.abstaining:,}, their right passage left out"),
            _row("added", f"{report.added:,} right passages that the search had ranked too low"),
            *([_row("uncited", f"{report.uncited:,} answers that a program reads (JSON, calls, "
                               "queries): a citation would break them")] if report.uncited else []),
            *_listed("Left out", report.skipped), "", "Next",
-           f"  phi3kit dataset check {report.file}",
-           f"  phi3kit finetune --dataset {report.file} --passages 0"])
+           f"  phi3kit dataset check {file}",
+           f"  phi3kit finetune --dataset {file} --passages 0"])
 
 
 def print_synth(report: SynthReport) -> None:

@@ -50,11 +50,12 @@ def train_lines(report: TrainReport, *, base: str = "") -> list[str]:
             lines.append(f"  … and {len(report.skipped) - _SHOWN:,} more, all in "
                          f"{report.run}/run.json")
     if whole:
-        return [*lines, "", "Next", f'  phi3kit ask --model {report.run}/model "…"']
-    model = f" --model {shlex.quote(base)}" if base else ""
+        trained = shlex.quote(f"{report.run}/model")
+        return [*lines, "", "Next", f'  phi3kit ask --model {trained} "…"']
+    run, model = shlex.quote(report.run), f" --model {shlex.quote(base)}" if base else ""
     return [*lines, "", "Next",
-            f'  phi3kit ask --adapter {report.run}{model} "…"',
-            f"  phi3kit compare --adapter {report.run}{model}"]
+            f'  phi3kit ask --adapter {run}{model} "…"',
+            f"  phi3kit compare --adapter {run}{model}"]
 
 
 def _method(report: TrainReport) -> str:

@@ -118,6 +118,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         tree = yaml.load(text, Loader=loader)
     except UnicodeDecodeError as error:
         raise SettingsError("not UTF-8", where=path.name, mend="Save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(f"cannot be read ({error.strerror or error})", where=path.name,
+                            mend="Give yourself the right to read it") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path.name}:{mark.line + 1}" if mark else path.name
