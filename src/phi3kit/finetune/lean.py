@@ -12,8 +12,8 @@ memory that `plan` can tell (docs/log.md).
 
 An aligned block that is free again is too small for the next one of its size, as glibc (2.36) looks
 for them: it finds room beside what has been freed on both sides, or takes new memory. In float32
-that comes to half as much again as is in use, so blocks of a megabyte and more, which are most
-of a pass, get pages of their own. In bfloat16, whose blocks are half as large and computed faster,
+that comes to half as much again as is in use, so blocks of a quarter of a megabyte and more, which
+are most of a pass, get pages of their own. In bfloat16, whose blocks are half as large and computed faster,
 to clear these pages takes more of the time than it saves of the memory.
 """
 
@@ -34,7 +34,7 @@ _KEPT: Mapping[str, int] = MappingProxyType(
     {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": 128, "LRU_CACHE_CAPACITY": 64})
 # Options of malloc.h with their values, and what the environment says in their place.
 _ONE_ARENA = (-8, 1, "MALLOC_ARENA_MAX", "arena_max")  # M_ARENA_MAX
-_OWN_PAGES = (-3, 2**20, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold")  # M_MMAP_THRESHOLD, bytes
+_OWN_PAGES = (-3, 2**18, "MALLOC_MMAP_THRESHOLD_", "mmap_threshold")  # M_MMAP_THRESHOLD, bytes
 
 
 def keep_lean(device: str, *, float32: bool = False) -> None:
