@@ -8,9 +8,9 @@ a lane is computed alone, for what the lanes had lies in other pieces; and where
 recomputed, or everything trains, for then blocks stay while those around them come and go.
 
 All were fitted by hand to rows of 2 to 21 steps, of a machine with two cores, that
-docs/measured/calibration.json keeps; those of float32 to earlier ones than calibration-float32.json
-has. So the errors there tell how well these numbers fit them all, not how well they foretell
-another machine's.
+docs/measured/calibration.json keeps, and that of float32 to those of calibration-float32.json, of
+another one. So the errors there tell how well these numbers fit them all, not how well they
+foretell another machine's.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ ALONE_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.2, "expected": 0.4
 AGAIN_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.3, "expected": 0.9, "high": 1.5})
 # and where everything trains.
 HOLES_SHARE: Mapping[End, float] = MappingProxyType({"low": 0.3, "expected": 0.55, "high": 0.8})
-# In float32, whose blocks are twice as large.
+# In float32, of an adapter: its blocks have pages of their own, so that nothing is kept of them.
 FLOAT32_BYTES: Mapping[End, int] = MappingProxyType(
-    {"low": 900 * 10**6, "expected": 1200 * 10**6, "high": 1600 * 10**6})
+    {"low": 500 * 10**6, "expected": 650 * 10**6, "high": 850 * 10**6})
 
 
 def overhead(parts: Mapping[str, int], method: Method, step: Step, end: End) -> int:
