@@ -13,8 +13,8 @@ memory that `plan` can tell (docs/log.md).
 An aligned block that is free again is too small for the next one of its size, as glibc (2.36) looks
 for them: it finds room beside what has been freed on both sides, or takes new memory. In float32
 that comes to half as much again as is in use, so blocks of a quarter of a megabyte and more, which
-are most of a pass, get pages of their own. In bfloat16, whose blocks are half as large and computed faster,
-to clear these pages takes more of the time than it saves of the memory.
+are most of a pass, get pages of their own. In bfloat16, whose blocks are half as large and
+computed faster, to clear these pages takes more of the time than it saves of the memory.
 """
 
 from __future__ import annotations
