@@ -186,7 +186,7 @@ def test_what_the_bench_of_gpus_measured_is_kept_whatever_comes_after(
     assert last["trl"] == {"failed": "CUDA is not as TRL wants it"}
     assert last["qlora"] == {"failed": "a fault"}
     assert [what for what, *_ in bench["aims"](last)] == [
-        "LoRA's tokens/s to QLoRA's", "QLoRA's least peak memory, GB"]
+        "LoRA's tokens/s to QLoRA's", "QLoRA's least peak memory in torch's allocator, GB"]
     assert bench["aims"]({"trl": last["trl"], "lora": {"out_of_memory": "so much"}}) == []
     # Rows are as long as a recipe takes them.
     words = dict(asked)

@@ -13,7 +13,7 @@ import pytest
 from facts_to_learn import Configure
 
 from phi3kit.errors import OutOfMemoryError
-from phi3kit.finetune import checkpoints, methods, trainer
+from phi3kit.finetune import answer_trainer, checkpoints, methods
 from phi3kit.finetune.smaller import smaller
 from phi3kit.finetune.train import finetune
 from phi3kit.runs import read_run
@@ -95,7 +95,7 @@ def test_a_short_step_is_no_fuller_than_its_rows(configure: Configure,
     def none(*_: object, **__: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(trainer, "answer_loss", none)
+    monkeypatch.setattr(answer_trainer, "answer_loss", none)
     with pytest.raises(OutOfMemoryError) as caught:
         finetune(configure(micro_batch_tokens=1_000_000))
     found = re.search(r"passes of (\d+) tokens .* to (\d+) \(1000000 now\)", str(caught.value))

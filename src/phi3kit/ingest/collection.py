@@ -48,6 +48,11 @@ class Collection:
         return str(self._raw.id)
 
     @property
+    def name(self) -> str:
+        """Of the collection; a staged one has a name of its own (see `swap`)."""
+        return str(self._raw.name)
+
+    @property
     def metadata(self) -> Mapping[str, Any]:
         """What is kept with the collection, our manifest under `KEY`."""
         return self._raw.metadata or {}
