@@ -47,6 +47,7 @@ def test_a_second_set_up_does_nothing(tmp_path: Path) -> None:
     assert stamp.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.model
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_the_bench_of_ingest_measures_without_peers(tmp_path: Path) -> None:

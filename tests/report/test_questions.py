@@ -85,7 +85,7 @@ def heavy(comparison: Comparison, questions: int, sentences: int) -> Comparison:
     return dataclasses.replace(comparison, rows=tuple(rows))
 
 
-@pytest.mark.parametrize("sentences", [8, 40])
+@pytest.mark.parametrize("sentences", [8, pytest.param(40, marks=pytest.mark.slow)])
 def test_a_thousand_questions_stay_under_ten_megabytes(comparison: Comparison,
                                                        sentences: int) -> None:
     made = heavy(comparison, 1000, sentences)
