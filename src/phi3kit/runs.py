@@ -257,14 +257,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
+            os.cpu_count() or 1)
+
+
 def machine() -> dict[str, Any]:
     """The machine in words: system, processor (and generation), usable cores, memory in bytes."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         memory = None
-    return {"system": platform.platform(terse=True), **_processor(), "cores": cores,
+    return {"system": platform.platform(terse=True), **_processor(), "cores": cores(),
             "memory_bytes": memory}
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from phi3kit import runs
 from phi3kit.models.kv_cache import longest
 
 if TYPE_CHECKING:
@@ -48,9 +49,7 @@ def lanes_here(*, full: bool, dropout: float) -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdecimal():
         return max(1, min(MOST_LANES, int(wanted)))
-    cores = (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
-             os.cpu_count() or 1)
-    return min(MOST_LANES, cores)
+    return min(MOST_LANES, runs.cores())
 
 
 def room_of(model: Any, budget: int, lanes: int) -> int:

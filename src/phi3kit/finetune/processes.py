@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from phi3kit.dataset.encode import IGNORED
 from phi3kit.errors import Phi3kitError, RunError, first_line
 from phi3kit.finetune.fused import is_shared_out
+from phi3kit.runs import cores
 
 T = TypeVar("T")
 
@@ -191,7 +192,7 @@ def _share_cores() -> None:
     import torch
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // here))
+    torch.set_num_threads(max(1, cores() // here))
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from phi3kit.models.hardware import emulates
 from phi3kit.models.out_of_memory import out_of_memory
 from phi3kit.progress import bar, note
 from phi3kit.records import Failure, TrainReport
+from phi3kit.runs import cores
 
 if TYPE_CHECKING:
     from phi3kit.models.loading import Loaded
@@ -172,8 +173,8 @@ def _use_all_cores() -> None:
     """Arithmetic on all cores that this process may use, unless the user said otherwise."""
     import torch
 
-    if "OMP_NUM_THREADS" not in os.environ and hasattr(os, "sched_getaffinity"):
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(cores())
 
 
 def count_peak(device: str) -> None:

@@ -253,13 +253,14 @@ def open_retriever(settings: Settings) -> Retriever:
             embedder than the settings' one, or nothing in it passes the filters.
         ModelError: the embedder or the reranker cannot be loaded.
     """
+    from phi3kit.ingest.client import where_of
     from phi3kit.ingest.embed import open_embedder
     from phi3kit.ingest.site import local_folder, site_of
 
     wanted = settings.ingest
     # First, for it costs nothing: what is wrong with them is said before anything is loaded.
     filters = read_filters(settings.ask.filters) if settings.ask.filters else None
-    store = open_filled(wanted)
+    site, store = site_of(wanted.store), open_filled(wanted)
     built = store.manifest
     name = embedder_name(wanted.embedder, built.embedder)
     if name != wanted.embedder:
@@ -270,7 +271,7 @@ def open_retriever(settings: Settings) -> Retriever:
     if built.fingerprint != embedder.fingerprint:
         raise StoreError(
             f"built with the embedder '{built.embedder}', but the settings name "
-            f"'{embedder.name}'", where=_where(wanted),
+            f"'{embedder.name}'", where=where_of(site, wanted.collection),
             mend=f"Set ingest.embedder to '{built.embedder}', or ingest into a new collection")
     mode = settings.ask.retrieval
     reranker = _open_reranker(settings)
@@ -278,7 +279,7 @@ def open_retriever(settings: Settings) -> Retriever:
         return Retriever(store, embedder, filters=filters, reranker=reranker)
     from phi3kit.rag.lexical import open_index
 
-    folder = local_folder(site_of(wanted.store)) / f"{wanted.collection}.words"
+    folder = local_folder(site) / f"{wanted.collection}.words"
 
     def words() -> LexicalIndex:
         return open_index(folder, store.fingerprint, store.passages())
@@ -293,18 +294,16 @@ def open_filled(wanted: IngestSettings) -> Store:
     Raises:
         StoreError: there is no such collection, or nothing in it.
     """
+    from phi3kit.ingest.client import where_of
     from phi3kit.ingest.site import site_of
     from phi3kit.ingest.store import open_store
 
-    store = open_store(site_of(wanted.store), wanted.collection)
+    site = site_of(wanted.store)
+    store = open_store(site, wanted.collection)
     if store.count() == 0:
-        raise StoreError("the collection is empty", where=_where(wanted),
+        raise StoreError("the collection is empty", where=where_of(site, wanted.collection),
                          mend="Run phi3kit ingest on your documents")
     return store
-
-
-def _where(wanted: IngestSettings) -> str:
-    return f"{wanted.store}, collection '{wanted.collection}'"
 
 
 def embedder_name(wanted: str, built: str) -> str:
