@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,11 @@ def test_a_folder_of_one_kind_makes_one_splitter():
     for name, other in (("a.txt", "_markdown"), ("a.md", None)):
         assert chunker.chunk(read_document(Path(name), b"The K7 runs at 6 bar."), "a")
         assert other not in vars(chunker)
+
+
+def test_a_long_line_that_is_almost_a_rule_is_told_at_once():
+    """In one pattern, with a dash anywhere, it takes the square of its length: hours."""
+    text = f"| a | b |\n|{'-' * 1_000_000}x\n"
+    started = time.process_time()
+    assert Tables(text).names_at(len(text) - 1) == ()
+    assert time.process_time() - started < 5

@@ -7,8 +7,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# The line below the names of the columns: dashes, with a pipe somewhere.
-_RULE = re.compile(r"[\s|:-]*-[\s|:-]*")
+# What the line below the names of the columns is made of: dashes, and this around them.
+_RULE = re.compile(r"[\s|:-]*")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 # A longer line of names takes more room from its rows than it tells about them.
 _LONGEST = 200
@@ -50,11 +50,17 @@ def _find(text: str) -> Iterator[Table]:
             yield Table(start, at, names)
             start = -1
         at += len(line)
-        if start < 0 and "|" in above and "|" in line and _RULE.fullmatch(line):
+        if start < 0 and "|" in above and "|" in line and _is_rule(line):
             names, start = _names(above), at
         above = line
     if start >= 0:
         yield Table(start, at, names)
+
+
+def _is_rule(line: str) -> bool:
+    # In two steps, for one pattern that asks for a dash anywhere tries each: with a hundred
+    # thousand of them and a letter at the end, minutes.
+    return "-" in line and _RULE.fullmatch(line) is not None
 
 
 def _names(line: str) -> str:
