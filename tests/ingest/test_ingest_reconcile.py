@@ -3,14 +3,15 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import uuid
 from pathlib import Path
 
 import pytest
 from holdings import FOLDER, held
 from word_embedder import WordEmbedder
 
-from phi3kit.errors import DataError, SettingsError, StoreError
-from phi3kit.ingest import batch, difference, lock, walk
+from phi3kit.errors import DataError, ModelError, SettingsError, StoreError
+from phi3kit.ingest import batch, difference, lock, walk, writer
 from phi3kit.ingest.store import Store, create_store, open_store
 from phi3kit.ingest.workers import Readers
 
@@ -391,3 +392,38 @@ def test_the_fingerprint_is_of_content(ingest, docs):
     (docs / "gates.txt").write_text("Else.")
     ingest("docs")
     assert open_store(FOLDER, "documents").fingerprint != first
+
+
+def test_what_was_embedded_of_a_large_file_is_kept_when_the_rest_fails(ingest, docs, words,
+                                                                       monkeypatch):
+    monkeypatch.setattr(writer, "_AT_ONCE", 2)
+    ingest("docs")
+    texts = [f"Bolt {n} of the gate is greased in week {n}. " * 15 for n in range(7)]
+    (docs / "large.md").write_text("\n\n".join(f"# {n}\n\n{text}" for n, text in enumerate(texts)))
+    encode, calls = words.encode, []
+
+    def out_of_quota(asked, *, advance=None):
+        calls.append(len(asked))
+        if len(calls) == 3:
+            raise ModelError("the quota is used up")
+        return encode(asked, advance=advance)
+
+    monkeypatch.setattr(words, "encode", out_of_quota)
+    before = len(words.seen)
+    with pytest.raises(ModelError, match="quota"):
+        ingest("docs")
+    assert calls == [2, 2, 2] and len(words.seen) - before == 4
+    report = ingest("docs")
+    assert report.changed == ("docs/large.md",) and report.chunks_embedded == len(texts) - 4
+
+
+def test_folders_of_others_in_the_store_are_left_alone(ingest, docs):
+    """Chroma names its indexes' folders by UUIDs; others may do so too."""
+    ingest("docs")
+    theirs, left = FOLDER / str(uuid.uuid4()), FOLDER / str(uuid.uuid4())
+    for folder, name in ((theirs, "notes.txt"), (left, "header.bin")):
+        folder.mkdir()
+        (folder / name).write_text("x")
+    ingest("docs", rebuild=True)
+    assert (theirs / "notes.txt").read_text() == "x"
+    assert not left.exists()  # an index that Chroma left behind

@@ -24,6 +24,10 @@ from phi3kit.ingest.site import Site
 from phi3kit.ingest.store import Store, create_store
 
 _PAGE = 5000  # chunks per read
+# Chroma's in the folder of an index. Whoever keeps a store among other files may have folders with
+# such names of his own.
+_INDEX_FILES = {"data_level0.bin", "header.bin", "index_metadata.pickle", "length.bin",
+                "link_lists.bin"}
 
 
 def stage(site: Site, collection: str, manifest: Manifest, *, neighbors: int | None = None,
@@ -129,6 +133,7 @@ def _sweep(folder: Path) -> None:
     if live is None:
         return
     for path in folder.iterdir():
-        with contextlib.suppress(ValueError):
-            if str(uuid.UUID(path.name)) == path.name and path.name not in live:
+        with contextlib.suppress(ValueError, OSError):
+            if (str(uuid.UUID(path.name)) == path.name and path.name not in live
+                    and {held.name for held in path.iterdir()} <= _INDEX_FILES):
                 shutil.rmtree(path, ignore_errors=True)
