@@ -15,13 +15,12 @@ precision = sys.argv[5] if len(sys.argv) > 5 else "auto"
 import chromadb  # noqa: E402, F401  # the peers import it before their clock starts too
 
 from phi3kit import settings  # noqa: E402
-from phi3kit.ingest.embed import open_embedder  # noqa: E402
-from phi3kit.ingest.reconcile import ingest  # noqa: E402
+from phi3kit.ingest.reconcile import embedder_of, ingest  # noqa: E402
 from phi3kit.records import as_json  # noqa: E402
 
 resolved = settings.load({"ingest.store": store, "ingest.chunk_tokens": int(tokens),
                           "ingest.precision": precision}).values
-embedder = open_embedder(resolved.ingest.embedder, precision=precision)
+embedder = embedder_of(resolved)
 embedder.encode(["warm"])
 
 started = time.perf_counter()

@@ -13,9 +13,10 @@ from phi3kit.records import Failure
 if TYPE_CHECKING:
     import numpy as np
 
-# Files are committed together once they have this many chunks: some seconds of work. The first
-# are fewer, so that what waits for them begins early.
-_CHUNKS = 256
+# Files are committed together once they have this many chunks: a second of work or some, so that
+# little is left to store when the last are embedded. The first are fewer, so that what waits for
+# them begins early.
+_CHUNKS = 128
 _FIRST_CHUNKS = 32
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
+import threading
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from phi3kit.ingest.faults import explained
 from phi3kit.ingest.site import KEY as KEY_VARIABLE
 from phi3kit.ingest.site import Site
 
+_IMPORT = threading.Lock()
 READY = "phi3kit:ready"  # of the mark that a staged collection is complete
 
 
@@ -58,12 +62,8 @@ def connect(site: Site) -> Any:
         StoreError: the server cannot be reached, or refuses the key.
     """
     with explained(str(site)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import chromadb
-            from chromadb.config import Settings
-        logging.getLogger("chromadb").setLevel(logging.CRITICAL)
-        settings = Settings(anonymized_telemetry=False)
+        chromadb = library()
+        settings = chromadb.Settings(anonymized_telemetry=False)
         if isinstance(site, Path):
             path = str(site.resolve())
             try:
@@ -77,6 +77,48 @@ def connect(site: Site) -> Any:
             host=site.host, port=site.port, ssl=site.ssl, settings=settings,
             headers={"x-chroma-token": key} if key else None, tenant=site.tenant,
             database=site.database)
+
+
+def begin_import() -> None:
+    """Import Chroma meanwhile: it takes a second, in which files can be read."""
+    threading.Thread(target=library, daemon=True).start()
+
+
+@functools.cache
+def library() -> Any:
+    """Chroma, imported once, in silence."""
+    with _IMPORT, warnings.catch_warnings(), _overriding_unchecked():
+        warnings.simplefilter("ignore")
+        import chromadb
+    logging.getLogger("chromadb").setLevel(logging.CRITICAL)
+    return chromadb
+
+
+@contextlib.contextmanager
+def _overriding_unchecked() -> Iterator[None]:
+    """Let classes override methods without proof that they do it rightly.
+
+    Chroma's own do: a quarter of its import is spent on proving it to the library `overrides`.
+    """
+    try:
+        import overrides
+    except ImportError:  # another version of Chroma, which does without
+        yield
+        return
+
+    def marked(method: Any = None, **_: Any) -> Any:
+        if method is None:
+            return marked
+        with contextlib.suppress(AttributeError):
+            method.__override__ = True
+        return method
+
+    before = overrides.override, overrides.overrides
+    overrides.override = overrides.overrides = marked
+    try:
+        yield
+    finally:
+        overrides.override, overrides.overrides = before
 
 
 def _let_go(path: str) -> None:

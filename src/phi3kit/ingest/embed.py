@@ -118,6 +118,11 @@ class LocalEmbedder:
             return int(config["max_seq_length"])
         return int(self._model.max_seq_length)
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the CPU; told without importing torch."""
+        return self._device == "cpu" or (self._device == "auto" and not has_gpu())
+
     @functools.cached_property
     def dimension(self) -> int:
         """Length of a vector."""
@@ -189,7 +194,7 @@ class LocalEmbedder:
     @functools.cached_property
     def _fast(self) -> OpenvinoEncoder | None:
         """The model through OpenVINO, where it runs on a CPU."""
-        if self._device != "cpu" and (self._device != "auto" or has_gpu()):
+        if not self.on_cpu:
             return None
         return open_encoder(self._folder, self.fingerprint, self.tokenizer, self._whole_window)
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import queue
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ BATCH_TOKENS = 2048
 # Widths are multiples of it: OpenVINO keeps what it sets up for each shape. With all widths a run
 # over 1,500 texts took 510 MB and went on growing, with these 360.
 _STEP = 16
+# Batches begun for each that the CPU works on at once: the next one waits for the core, and not
+# the core for a thread that hands it out.
+_WAITING = 2
 IN_FLOAT32 = "float32"  # beside a model of the cache that is slower in bfloat16 here
 CHECKED = "checked.json"  # of a model of the cache that is whole: what was found out about it
 
@@ -41,10 +45,13 @@ class OpenvinoEncoder:
         assert tokenizer.truncation is not None  # see `truncated`
         self._window = int(tokenizer.truncation["max_length"])
         _first_array()
-        # As many batches as the CPU works on at once, of whatever thread: each holds memory.
-        # Not openvino.AsyncInferQueue: a process that had one may abort when it ends.
+        # One thread begins its batches after the other, or the texts that came first might be done
+        # last, and whoever waits for them could not go on.
+        self._turn = threading.Lock()
+        # Of whatever thread. Not openvino.AsyncInferQueue: a process that had one may abort when
+        # it ends.
         self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for _ in range(int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
+        for _ in range(_WAITING * int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))):
             self._free.put(compiled.create_infer_request())
 
     @property
@@ -65,8 +72,8 @@ class OpenvinoEncoder:
         """
         import numpy as np
 
-        rows = list(self._tokens.encode(texts))
-        vectors: np.ndarray = np.empty((len(rows), self.dimension), dtype=np.float32)
+        rows: list[list[int]] = []
+        vectors: np.ndarray = np.empty((len(texts), self.dimension), dtype=np.float32)
 
         def keep(hidden: np.ndarray, batch: list[int]) -> None:
             for at, states in zip(batch, hidden, strict=True):
@@ -77,12 +84,14 @@ class OpenvinoEncoder:
 
         at_work: deque[tuple[Any, list[int]]] = deque()
         try:
-            for batch in batches([self._width(row) for row in rows], BATCH_TOKENS):
-                request = self._request(at_work, keep)
-                at_work.append((request, batch))
-                # The first is the longest.
-                request.start_async(_padded([rows[at] for at in batch],
-                                            self._width(rows[batch[0]])))
+            with self._turn:
+                rows += self._tokens.encode(texts)
+                for batch in batches([self._width(row) for row in rows], BATCH_TOKENS):
+                    request = self._request(at_work, keep)
+                    at_work.append((request, batch))
+                    # The first is the longest.
+                    request.start_async(_padded([rows[at] for at in batch],
+                                                self._width(rows[batch[0]])))
             while at_work:
                 self._free.put(_finish(at_work, keep))
         finally:

@@ -17,12 +17,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from phi3kit.errors import DataError, SettingsError
-from phi3kit.ingest import lock
+from phi3kit.ingest import client, lock
 from phi3kit.ingest.batch import File, groups
 from phi3kit.ingest.built import keep_built
 from phi3kit.ingest.chunking import Chunker
 from phi3kit.ingest.difference import Difference
-from phi3kit.ingest.embed import Embedder, open_embedder
+from phi3kit.ingest.embed import Embedder, LocalEmbedder, open_embedder
+from phi3kit.ingest.embed_apart import ApartEmbedder
 from phi3kit.ingest.engine import Engine, open_engine
 from phi3kit.ingest.forecast import tokens_of
 from phi3kit.ingest.kept import Kept
@@ -48,7 +49,7 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
             elsewhere is left alone.
         rebuild: build the collection anew beside the one that is there, which stays in use
             until the new one is complete. `paths` have to cover all that it holds.
-        embedder: the one of the settings, when it is open already.
+        embedder: the one of the settings, when it is open already; it stays so.
 
     Returns:
         What was done. Files that could not be read are in `failed`; what the collection
@@ -63,30 +64,35 @@ def ingest(settings: Settings, paths: Sequence[str] = (), *, rebuild: bool = Fal
     """
     started = time.monotonic()
     given = _given(settings.ingest, paths)
-    embedder = embedder or embedder_of(settings)
+    used = embedder or embedder_of(settings)
     site = site_of(settings.ingest.store)
     with lock.writer(site):
-        work = _Reconcile(settings.ingest, embedder, open_engine(settings, embedder),
+        work = _Reconcile(settings.ingest, used, open_engine(settings, used),
                           walk(given, local_folder(site)))
         try:
             report = work.rebuild() if rebuild else work.update()
         finally:
             work.close()
+            if embedder is None:
+                used.release()
         report = replace(report, seconds=time.monotonic() - started)
         keep_built(site, report)
     return report
 
 
 def embedder_of(settings: Settings) -> Embedder:
-    """The embedder of the settings, for documents.
+    """The embedder of the settings, for documents; `release` it in the end.
 
     Raises:
         ModelError, SettingsError: see `embed.open_embedder`.
     """
     wanted = settings.ingest
-    return open_embedder(wanted.embedder, device=settings.model.device,
-                         precision=wanted.precision,
-                         requests_per_minute=wanted.requests_per_minute)
+    embedder = open_embedder(wanted.embedder, device=settings.model.device,
+                             precision=wanted.precision,
+                             requests_per_minute=wanted.requests_per_minute)
+    if isinstance(embedder, LocalEmbedder) and embedder.on_cpu:
+        return ApartEmbedder(embedder, wanted.precision)
+    return embedder
 
 
 def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestReport:
@@ -104,6 +110,7 @@ def replace_documents(settings: Settings, files: Mapping[str, Path]) -> IngestRe
             report = work.update()
         finally:
             work.close()
+            embedder.release()
     return replace(report, seconds=time.monotonic() - started)
 
 
@@ -239,6 +246,7 @@ class _Reconcile:
 
     def _write(self, writer: Writer, to_read: Sequence[str], deleted: Sequence[str]) -> None:
         if to_read:
+            client.begin_import()
             self._say_what_it_takes(to_read)
             paths = {source: self._found.files[source] for source in to_read}
             with (contextlib.closing(self._engine.files(paths, self._known_ids())) as files,

@@ -58,6 +58,8 @@ def watch(settings: Settings, on_report: Callable[[IngestReport], None], *,
                     tell(report)
     except KeyboardInterrupt:
         note("stopped")
+    finally:
+        embedder.release()
 
 
 class Tell:

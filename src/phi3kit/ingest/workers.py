@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
-import sys
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
 from phi3kit.errors import DataError
+from phi3kit.ingest import pipes
 from phi3kit.ingest.document import Document
-from phi3kit.ingest.readers.worker import Lost, Read, Refused, Reply, receive, send
+from phi3kit.ingest.readers.worker import Lost, Read, Refused, Reply, receive
 
 SECONDS = 30  # for one file
 
@@ -33,7 +33,7 @@ class Readers:
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+        self._watch = _Watch(seconds)
         self._worker: subprocess.Popen[bytes] | None = None
         self._begun: Path | None = None
 
@@ -43,6 +43,7 @@ class Readers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        self._watch.close()
         self._end()
 
     def interrupt(self) -> None:
@@ -69,54 +70,86 @@ class Readers:
             self._end()  # what was begun is not wanted any more
         self.begin(path)
         worker = self._started()
-        late = threading.Event()
-
-        def give_up() -> None:
-            late.set()
-            worker.kill()
-
-        timer = threading.Timer(self._seconds, give_up)
-        timer.daemon = True
-        timer.start()
+        self._watch.begin(worker)
         try:
             reply = _receive(worker)
         except BaseException:
             self._end()
             raise
         finally:
-            timer.cancel()
+            late = self._watch.end()
         self._begun = None
-        if late.is_set() or reply is None or reply.last:
+        if late or reply is None or reply.last:
             self._end()
         if reply is not None:
             return _outcome(reply.answer)
-        if late.is_set():
-            raise DataError(f"not read within {self._seconds:g} s")
-        raise DataError(f"its reader {death(worker.returncode)}")
+        if late:
+            raise DataError(f"not read within {self._watch.seconds:g} s")
+        raise DataError(f"its reader {pipes.death(worker.returncode)}")
 
     def _started(self) -> subprocess.Popen[bytes]:
         """The worker, a new one if there is none or it died without work."""
         if self._worker is not None and self._begun is None and self._worker.poll() is not None:
             self._end()
         if self._worker is None:
-            # -P: a csv.py in the working folder is none of Python's own. A session of its
-            # own: Ctrl-C is for us, and we end the worker.
-            self._worker = subprocess.Popen(
-                [sys.executable, "-P", "-m", "phi3kit.ingest.readers.worker"],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                start_new_session=True)
+            self._worker = pipes.start("phi3kit.ingest.readers.worker",
+                                       stderr=subprocess.DEVNULL)
         return self._worker
 
     def _end(self) -> None:
         worker, self._worker, self._begun = self._worker, None, None
-        if worker is None:
-            return
-        worker.kill()
-        worker.wait()
-        for pipe in (worker.stdin, worker.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):  # what it did not take any more
-                    pipe.close()
+        if worker is not None:
+            pipes.end(worker)
+
+
+class _Watch:
+    """Kills a worker that takes too long for a file.
+
+    One thread for all of them: starting one for each takes longer than reading most.
+
+    Args:
+        seconds: how long one file may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._lock = threading.Lock()
+        self._worker: subprocess.Popen[bytes] | None = None
+        self._due = 0.0
+        self._late = False
+        self._over = threading.Event()
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def begin(self, worker: subprocess.Popen[bytes]) -> None:
+        """From now on `worker` has its seconds."""
+        with self._lock:
+            self._worker, self._late = worker, False
+            self._due = time.monotonic() + self.seconds
+
+    def end(self) -> bool:
+        """It is done, or dead; whether it was killed for its time."""
+        with self._lock:
+            self._worker = None
+            return self._late
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._over.set()
+
+    def _look(self) -> None:
+        pause = often = self.seconds / 20
+        while not self._over.wait(pause):
+            pause = often
+            with self._lock:
+                if self._worker is None:
+                    continue
+                left = self._due - time.monotonic()
+                if left > 0:
+                    pause = min(left, often)
+                else:
+                    self._late = True
+                    self._worker.kill()
+                    self._worker = None
 
 
 def _outcome(answer: Read | Refused | Lost) -> tuple[str, Document]:
@@ -130,21 +163,10 @@ def _outcome(answer: Read | Refused | Lost) -> tuple[str, Document]:
 def _send(worker: subprocess.Popen[bytes], path: Path) -> None:
     assert worker.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # then there will be no answer either
-        send(worker.stdin, os.fsencode(path))
+        pipes.send(worker.stdin, os.fsencode(path))
 
 
 def _receive(worker: subprocess.Popen[bytes]) -> Reply | None:
     """The worker's answer; None if it died."""
     assert worker.stdout is not None
     return receive(worker.stdout)
-
-
-def death(code: int) -> str:
-    """How a process of this exit code came to its end."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed by {name}" + (", as when memory runs out" if name == "SIGKILL" else "")

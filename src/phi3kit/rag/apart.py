@@ -8,19 +8,14 @@ comes after the last search, and wants both.
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import IO
 
 import msgspec
 
-from phi3kit import errors
 from phi3kit.errors import Phi3kitError, StoreError
-from phi3kit.ingest.readers.worker import send, take
-from phi3kit.ingest.workers import death
+from phi3kit.ingest import pipes
 from phi3kit.records import Passage
 from phi3kit.settings import Settings
 
@@ -39,14 +34,7 @@ class _Found(msgspec.Struct, tag=True, frozen=True):
     passages: list[tuple[Passage, ...]]
 
 
-class _Refused(msgspec.Struct, tag=True, frozen=True):
-    kind: str
-    what: str
-    where: str | None
-    mend: str | None
-
-
-_Reply = _Opened | _Found | _Refused
+_Reply = _Opened | _Found | pipes.Refusal
 
 
 class ApartRetriever:
@@ -62,11 +50,7 @@ class ApartRetriever:
 
     def __init__(self, settings: Settings) -> None:
         self._where = settings.ingest.store
-        # -P: a random.py of the working folder is not Python's. A session of its own: Ctrl-C is
-        # for us, and we end it. What it writes to stderr is the user's to see.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "phi3kit.rag.apart"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, start_new_session=True)
+        self._process = pipes.start("phi3kit.rag.apart")
         try:
             reply = self._ask(msgspec.msgpack.encode(settings))
         except BaseException:
@@ -91,35 +75,25 @@ class ApartRetriever:
 
     def close(self) -> None:
         """End the process, whatever it is doing; once is enough."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with contextlib.suppress(BrokenPipeError):  # what it did not take any more
-                pipe.close()
+        pipes.end(self._process)
 
     def _ask(self, message: bytes) -> _Reply:
         source, sink = self._process.stdout, self._process.stdin
         assert source is not None and sink is not None
         try:
-            send(sink, message)
-            found = take(source)
+            pipes.send(sink, message)
+            found = pipes.take(source)
         except BrokenPipeError:
             found = None
         if found is None:
-            raise StoreError(f"the process that looks passages up {death(self._process.wait())}",
+            died = pipes.death(self._process.wait())
+            raise StoreError(f"the process that looks passages up {died}",
                              where=self._where, mend="Run the same again; phi3kit search shows "
                                                      "whether the collection can be searched")
         reply: _Reply = msgspec.msgpack.decode(found, type=_Reply)
-        if isinstance(reply, _Refused):
-            raise getattr(errors, reply.kind)(reply.what, where=reply.where, mend=reply.mend)
+        if isinstance(reply, pipes.Refusal):
+            raise pipes.refused(reply)
         return reply
-
-
-def _refused(error: Phi3kitError) -> _Refused:
-    """The error by its class in errors.py, or by the nearest one above it there."""
-    kind = next(kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__)
-    return _Refused(kind.__name__, error.what, error.where, error.mend)
 
 
 def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
@@ -127,23 +101,21 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     from phi3kit.rag.retrieve import open_retriever
 
     def reply(answer: _Reply) -> None:
-        send(sink, msgspec.msgpack.encode(answer))
+        pipes.send(sink, msgspec.msgpack.encode(answer))
 
-    first = take(source)
+    first = pipes.take(source)
     if first is None:
         return
     try:
         retriever = open_retriever(msgspec.msgpack.decode(first, type=Settings))
         reply(_Opened(retriever.fingerprint))
-        while (message := take(source)) is not None:
+        while (message := pipes.take(source)) is not None:
             asked = msgspec.msgpack.decode(message, type=_Asked)
             reply(_Found(retriever.retrieve(asked.questions, asked.k, asked.min_similarity)))
     except Phi3kitError as error:
-        reply(_refused(error))
+        reply(pipes.refusal(error))
 
 
 if __name__ == "__main__":
-    replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # a library that prints would garble the replies
     with contextlib.suppress(BrokenPipeError):  # who asked is gone
-        _serve(sys.stdin.buffer, replies)
+        _serve(*pipes.ours())

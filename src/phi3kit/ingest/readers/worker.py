@@ -15,6 +15,7 @@ import msgspec
 from phi3kit.errors import DataError
 from phi3kit.files import sha256_bytes
 from phi3kit.ingest.document import Document
+from phi3kit.ingest.pipes import ours, send, take
 from phi3kit.ingest.readers import limit_of, read_document
 
 # Of its own data; with the libraries' code, which is not counted, it stays below 1 GiB.
@@ -54,23 +55,6 @@ class Reply(msgspec.Struct, frozen=True):
 
 _REPLY = msgspec.msgpack.Decoder(Reply)
 _encode = msgspec.msgpack.Encoder().encode
-
-
-def send(pipe: IO[bytes], message: bytes) -> None:
-    """Write `message` with its length before it."""
-    pipe.write(len(message).to_bytes(8, "big"))
-    pipe.write(message)
-    pipe.flush()
-
-
-def take(pipe: IO[bytes]) -> bytes | None:
-    """The next message; None if the other side is gone."""
-    head = pipe.read(8)
-    if len(head) < 8:
-        return None
-    size = int.from_bytes(head, "big")
-    message = pipe.read(size)
-    return message if len(message) == size else None
 
 
 def receive(pipe: IO[bytes]) -> Reply | None:
@@ -150,9 +134,7 @@ def _reply(path: Path) -> bytes:
 
 def main() -> None:
     """Answer paths from stdin until it closes."""
-    source, replies = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    # A library that prints would garble the replies.
-    os.dup2(2, 1)
+    source, replies = ours()
     _confine()
     alarm = getattr(signal, "alarm", lambda seconds: None)
     while (path := take(source)) is not None:
