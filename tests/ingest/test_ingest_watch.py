@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,33 @@ def test_files_that_editors_replace_and_folders_that_come_back(docs, watch):
     (folder / "more.md").write_text("# More\n\nMore.\n")
     while running.next()["added"] != ["docs/sub/more.md"]:
         pass
+    assert running.stop() == 0
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_whose_place_another_takes_is_watched(linked, docs, watch):
+    """As by `mv`, or by a link that is made to lead to the next release."""
+    releases = [docs.rename("first"), Path("second")]
+    shutil.copytree(*releases)
+    if linked:
+        docs.symlink_to(releases[0].absolute())
+    else:
+        releases[0].rename(docs)
+    running = watch("docs")
+    running.next()
+    running.note("watching")
+    time.sleep(2)  # what is said before it is so
+    if linked:
+        Path("next").symlink_to(releases[1].absolute())
+        Path("next").replace(docs)
+    else:
+        docs.rename(releases[0])
+        releases[1].rename(docs)
+    time.sleep(3)  # more than a look at the folders, and nothing is written meanwhile
+    (docs / "new.md").write_text("# New\n\nSomething new.\n")
+    while not (report := running.next())["added"]:
+        pass  # the other folder itself, with the same in it
+    assert report["added"] == ["docs/new.md"]
     assert running.stop() == 0
 
 

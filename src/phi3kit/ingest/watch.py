@@ -95,8 +95,10 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
 
     again = False
     while True:
-        # A folder that is removed is no longer watched, even when it comes back.
+        # A folder that is removed, or whose place another one takes, is no longer watched, even
+        # when it comes back.
         watched = _watched(named)
+        seen = _places(watched)
         # One watcher looks below its folders, the other not; each keeps what it saw meanwhile.
         kinds = [(folders, deep) for folders, deep in zip(watched, (True, False), strict=True)
                  if folders]
@@ -108,7 +110,7 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
         try:
             for found in zip(*watchers, strict=True):
                 yield again or any(matters(name) for each in found for _, name in each)
-                again = _watched(named) != watched  # and then, what changed in between counts too
+                again = _places(_watched(named)) != seen  # then what changed in between counts
                 if again:
                     break
         except FileNotFoundError:  # it was there a moment ago
@@ -119,6 +121,18 @@ def _ticks(paths: Sequence[str], store: Path) -> Iterator[bool]:
                 f"cannot be watched ({first_line(error)})", where=", ".join(paths),
                 mend="Give fewer folders, or raise the system's limit (on Linux "
                      "fs.inotify.max_user_watches and max_user_instances)") from error
+
+
+def _places(watched: tuple[list[Path], list[Path]]) -> list[tuple[Path, tuple[int, int] | None]]:
+    """The folders that stand at those paths now: a link may lead to another one since."""
+    def place(path: Path) -> tuple[int, int] | None:
+        try:
+            status = path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    return [(path, place(path)) for paths in watched for path in paths]
 
 
 def _watched(named: Sequence[Path]) -> tuple[list[Path], list[Path]]:
