@@ -188,6 +188,21 @@ def test_mail_of_html_alone(tmp_path):
     assert [h.title for h in document.headings] == ["The pump", "Pump"]
 
 
+@pytest.mark.parametrize(("charset", "said"), [
+    ("iso-8859-1", "el señor"), ("koi8-r", "Насос остановлен"), ("gb2312", "水泵已停"),
+    ("shift_jis", "ポンプは停止"), ("windows-1254", "şefe bildirin")])
+def test_mail_of_html_is_in_the_letters_that_its_header_names(charset, said, tmp_path):
+    head = f"Subject: x\r\nContent-Type: text/html; charset={charset}\r\n"
+    data = (f"{head}Content-Transfer-Encoding: 8bit\r\n\r\n".encode()
+            + f"<p>{said}</p>".encode(charset))
+    assert said in read("a.eml", data, tmp_path).text
+
+
+def test_a_page_is_in_the_letters_that_its_xml_declaration_names(tmp_path):
+    page = '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><body><p>el señor</p></body></html>'
+    assert read("a.html", page.encode("iso-8859-1"), tmp_path).text == "el señor"
+
+
 def test_mail_of_html_with_a_title_stands_under_its_subject(tmp_path):
     page = f"<title>Newsletter</title><h1>Pump</h1><p>{'It stopped. ' * 60}</p>"
     data = multipart("mixed", ("Content-Type: text/html", page),

@@ -13,7 +13,8 @@ from phi3kit.ingest.readers.decode import decode
 from phi3kit.ingest.readers.markdown import find_headings
 from phi3kit.ingest.readers.outline import Outline
 
-_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+_CHARSET = re.compile(rb"<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)"
+                      rb"|\A\s*<\?xml[^>]+encoding\s*=\s*[\"']([\w-]+)", re.IGNORECASE)
 # Below this many characters, the page is more likely all content than mostly menus.
 _SHORT = 20_000
 # Above this many, finding the content takes longer than a file may: all of the page is taken.
@@ -27,12 +28,16 @@ _BLOCKS = {"p", "li", "dt", "dd", "pre", "blockquote", "figcaption", "caption", 
 _HEADINGS = "//h1|//h2|//h3|//h4|//h5|//h6"
 
 
-def read(data: bytes) -> Document:
+def read(data: bytes, charset: str | None = None) -> Document:
     """The main content, found by trafilatura (favouring recall).
 
     A short page of which it drops a heading or more than one word in fifty is taken whole,
     without scripts and menus: nothing is lost in silence. So is one of over two million
     characters.
+
+    Args:
+        charset: what the page came with says of it, as an e-mail's header does; it goes before
+            what the page says itself.
 
     Raises:
         DataError: no HTML, or no content.
@@ -42,7 +47,9 @@ def read(data: bytes) -> Document:
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     declared = _CHARSET.search(data[:4096])
-    text = decode(data, declared[1].decode("ascii") if declared else None)
+    if charset is None and declared:
+        charset = (declared[1] or declared[2]).decode("ascii")
+    text = decode(data, charset)
     # lxml refuses text that declares an encoding of its own.
     text = re.sub(r"\A\s*<\?xml[^>]*\?>", "", text)
     try:

@@ -118,7 +118,7 @@ def _text(part: MIMEPart) -> Document:
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     if part.get_content_type() == "text/html" and data.strip():
-        return html.read(data)
+        return html.read(data, part.get_content_charset())
     outline = Outline()
     outline.paragraph(decode(data, part.get_content_charset()))
     return outline.document()
