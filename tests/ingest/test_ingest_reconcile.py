@@ -86,6 +86,16 @@ def test_a_named_file_that_is_gone(ingest, docs):
     assert [f.why for f in again.failed] == ["no such file or folder"]
 
 
+def test_a_named_file_on_a_disk_that_is_not_there_today_keeps_its_chunks(ingest, docs):
+    ingest("docs/sub/cranes.md")
+    (docs / "sub").rename(docs / "elsewhere")
+    report = ingest("docs/sub/cranes.md")
+    assert not report.deleted and "nor the folder" in report.failed[0].why
+    assert len(held()) == 1
+    (docs / "elsewhere").rename(docs / "sub")
+    assert ingest("docs/sub/cranes.md").unchanged == ("docs/sub/cranes.md",)
+
+
 def test_a_folder_that_is_gone_is_a_failure_and_loses_nothing(ingest, docs):
     ingest("docs")
     shutil.rmtree(docs)

@@ -123,6 +123,10 @@ def walk(paths: Sequence[str], store: Path) -> Found:
         except FileNotFoundError:
             if path.is_symlink():
                 found.fail(source, "a link that points at nothing")
+            elif not path.absolute().parent.is_dir():
+                # A file is not gone where its disk, or the share it is on, is not there today.
+                found.fail(source, "no such file or folder, nor the folder that it would be in; "
+                                   "what the collection holds of it stays")
             else:
                 found.gone.append(source)
             continue

@@ -19,7 +19,8 @@ _NotNegative = Annotated[float, Meta(ge=0.0, le=1e9)]
 _Positive = Annotated[float, Meta(gt=0.0, le=1e9)]
 # A file or folder of this machine; `load` puts the home folder in the place of its `~`.
 PATH = "path"
-_Path = Annotated[str, Meta(extra={PATH: True})]
+# Never "", which would be the working folder: what a script gives whose variable is not set.
+_Path = Annotated[str, Meta(min_length=1, extra={PATH: True})]
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
