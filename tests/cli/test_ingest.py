@@ -61,6 +61,14 @@ def test_flags_of_ask_and_its_neighbours_are_settings(run_cli):
     assert wrong.returncode == 2 and "--quantization" in wrong.stderr
 
 
+def test_dry_run_repeats_no_password(run_cli, docs):
+    for flag, url in (("--store", "http://me:s3cret@host:1"),
+                      ("--embedder", "https://me:s3cret@host/v1#m")):
+        done = run_cli("ingest", "docs", flag, url, "--dry-run")
+        assert done.returncode != 0 and "://…@host" in done.stdout
+        assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_dry_run_refuses_what_the_run_would(run_cli, tmp_path, docs):
     tokens = run_cli("ingest", "docs", "--chunk-tokens", "4000", "--dry-run")
     assert tokens.returncode == 2 and "Set it to 254 or less" in tokens.stderr

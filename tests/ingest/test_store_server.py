@@ -233,6 +233,7 @@ def test_used_from_the_command_line(project, docs, served, run_cli):
     ("http://localhost", Server("localhost", 8000, False)),
     ("https://api.example.com/team/papers", Server("api.example.com", 443, True, "team",
                                                    "papers")),
+    ("http://[::1]:8001", Server("::1", 8001, False)),
     ("folder/store", Path("folder/store")),
 ])
 def test_urls_and_folders(text, site):
@@ -240,10 +241,23 @@ def test_urls_and_folders(text, site):
 
 
 @pytest.mark.parametrize("text", [
-    "ftp://host", "http://", "http://host:99999", "http://host/only-tenant", "http://host?x=1"])
+    "ftp://host", "http://", "http://host:99999", "http://host/only-tenant", "http://[::1:8000",
+    "http://host?token=secret", "http://host#secret"])
 def test_no_urls(text):
-    with pytest.raises(SettingsError, match=r"no URL of a Chroma server.*http://host:8000"):
+    with pytest.raises(SettingsError, match=r"no URL of a Chroma server.*http://host:8000") as told:
         site_of(text)
+    assert "secret" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", [
+    "http://[::1]:8001", "http://httpd.internal:8001", "https://chroma:8001"])
+def test_chroma_asks_the_port_of_the_url(text):
+    from chromadb.api.base_http_client import BaseHTTPClient
+
+    site = site_of(text)
+    assert str(site) == text
+    assert BaseHTTPClient.resolve_url(site.address, site.ssl, "/api/v2", site.port) == (
+        f"{text}/api/v2")
 
 
 @pytest.mark.parametrize("text", ["localhost:8000", "localhost", "db.lan:8000", "127.0.0.1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 import typer
@@ -27,7 +28,8 @@ def show(resolved: Resolved, *sections: str, without: Sequence[str] = (),
     for key, value, source in rows:
         origin = f"file {resolved.file}" if source == "file" else source
         meant = f": {null[key]}" if value is None and key in null else ""
-        typer.echo(f"{key:<{width}}  {json.dumps(value, ensure_ascii=False)}  ({origin}{meant})")
+        shown = _without_passwords(json.dumps(value, ensure_ascii=False))
+        typer.echo(f"{key:<{width}}  {shown}  ({origin}{meant})")
 
 
 def show_json(resolved: Resolved, *sections: str, **more: object) -> None:
@@ -38,4 +40,10 @@ def show_json(resolved: Resolved, *sections: str, **more: object) -> None:
     """
     keys = {key: {"value": value, "source": source}
             for key, value, source in resolved.items(*sections)}
-    typer.echo(json.dumps({"settings": keys, **more}, ensure_ascii=False, indent=2))
+    typer.echo(_without_passwords(
+        json.dumps({"settings": keys, **more}, ensure_ascii=False, indent=2)))
+
+
+def _without_passwords(text: str) -> str:
+    """JSON in which no URL names a user; the command itself refuses one that does."""
+    return re.sub(r"(://)[^/@\s\"]+@", r"\1…@", text)

@@ -74,7 +74,8 @@ def connect(site: Site) -> Any:
         key = os.environ.get(KEY_VARIABLE)
         logging.getLogger("httpx").setLevel(logging.WARNING)
         return chromadb.HttpClient(
-            host=site.host, port=site.port, ssl=site.ssl, settings=settings,
+            # The whole address: of a host that begins with "http" Chroma would drop the port.
+            host=site.address, port=site.port, ssl=site.ssl, settings=settings,
             headers={"x-chroma-token": key} if key else None, tenant=site.tenant,
             database=site.database)
 

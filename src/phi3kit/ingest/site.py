@@ -37,7 +37,13 @@ class Server:
     def __str__(self) -> str:
         path = ("" if (self.tenant, self.database) == ("default_tenant", "default_database")
                 else f"/{self.tenant}/{self.database}")
-        return f"http{'s' if self.ssl else ''}://{self.host}:{self.port}{path}"
+        return f"{self.address}{path}"
+
+    @property
+    def address(self) -> str:
+        """Scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.ssl else ''}://{host}:{self.port}"
 
 
 Site = Path | Server
@@ -54,7 +60,10 @@ def site_of(text: str) -> Site:
             raise SettingsError(f"'{text}' would be a folder of that name", where=_WHERE,
                                 mend=f"Write http://{text} for a Chroma server, or ./{text}")
         return Path(text)
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # brackets that do not match
+        parts = urlsplit("")
     if parts.username or parts.password:
         raise SettingsError("the URL carries a password", where=_WHERE,
                             mend=f"Keys come from the environment: set {KEY}")
@@ -66,7 +75,8 @@ def site_of(text: str) -> Site:
     if (parts.scheme not in ("http", "https") or not parts.hostname or port == 0
             or len(path) not in (0, 2) or not all(map(_NAME.fullmatch, path))
             or parts.query or parts.fragment):
-        raise SettingsError(f"'{text}' is no URL of a Chroma server", where=_WHERE,
+        told = re.split("[?#]", text)[0]  # what follows may be a token
+        raise SettingsError(f"'{told}' is no URL of a Chroma server", where=_WHERE,
                             mend="Give http://host:8000 or https://host:443/tenant/database")
     ssl = parts.scheme == "https"
     return Server(parts.hostname, port or (443 if ssl else 8000), ssl, *path)
