@@ -158,3 +158,9 @@ def test_a_price_is_for_examples(project: Path) -> None:
 def test_numbers_have_the_bounds_of_the_command_line(project: Path, field: str, call: Any) -> None:
     with pytest.raises(SettingsError, match=f"^{field}: .* is out of bounds. Give "):
         call(api.settings({"model.name": "7B"}))
+
+
+@pytest.mark.parametrize("asked", [api.ask, api.search])
+def test_one_text_is_not_taken_for_questions_of_a_letter(asked: Any) -> None:
+    with pytest.raises(TypeError, match=r"write \[question\]"):
+        asked("How often is the seal checked?", api.settings())

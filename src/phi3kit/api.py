@@ -114,8 +114,9 @@ def search(questions: Sequence[str], settings: Settings) -> list[tuple[Passage, 
     """
     from phi3kit.rag.retrieve import open_retriever
 
+    asked = _several(questions)
     return open_retriever(settings).retrieve(
-        list(questions), settings.ask.passages, settings.ask.min_similarity)
+        asked, settings.ask.passages, settings.ask.min_similarity)
 
 
 def ask(questions: Sequence[str], settings: Settings, *, rag: bool = True) -> list[Answer]:
@@ -130,8 +131,9 @@ def ask(questions: Sequence[str], settings: Settings, *, rag: bool = True) -> li
     """
     from phi3kit.rag.assistant import open_assistant
 
+    asked = _several(questions)
     return open_assistant(settings, use_rag=rag).answer_all(
-        list(questions), batch_tokens=settings.compare.batch_tokens)
+        asked, batch_tokens=settings.compare.batch_tokens)
 
 
 def check_dataset(settings: Settings, *, base: bool = False) -> DatasetCheck:
@@ -303,3 +305,9 @@ def export(run: str | Path, mine: Settings, *, to: Target = "merged", out: Path 
     _known("to", to, TARGETS)
     _known("weights", weights, WEIGHTS)
     return room(mine, Path(run), to=to, out=out, examples=examples, weights=weights)
+
+
+def _several(questions: Sequence[str]) -> list[str]:
+    if isinstance(questions, str):  # whose letters would be questions
+        raise TypeError("questions is a list of texts, not one text: write [question]")
+    return list(questions)

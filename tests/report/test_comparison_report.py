@@ -13,11 +13,11 @@ from html.parser import HTMLParser
 import pytest
 
 from phi3kit.records import Comparison
-from phi3kit.report.comparison_text import findings, listed, number, p_value
+from phi3kit.report.comparison_text import findings, number, p_value
 from phi3kit.report.html import render_comparison, write_reports
 from phi3kit.report.markdown import comparison_markdown
 from phi3kit.report.terminal_comparison import print_comparison
-from phi3kit.wording import in_seconds
+from phi3kit.wording import in_seconds, listed
 
 HOSTILE = ("<script>steal()</script><img src=x onerror=steal()>\"'><svg onload=steal()>"
            "</title></style></details><a href=javascript:steal()>$x^2$ {{ 7*7 }} \x1b[31m &lt;b&gt;"

@@ -31,6 +31,7 @@ from phi3kit.cli import (
 from phi3kit.cli.group import group_of
 from phi3kit.errors import Phi3kitError, first_line
 from phi3kit.models.out_of_memory import is_out_of_memory
+from phi3kit.wording import printable
 
 app = typer.Typer(
     name="phi3kit",
@@ -100,8 +101,3 @@ def main() -> None:
         print(f"phi3kit: out of memory{said}. Make room and run the same command again",
               file=sys.stderr)
         sys.exit(1)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters made visible: names and documents are data."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

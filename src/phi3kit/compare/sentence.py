@@ -9,6 +9,7 @@ from phi3kit.compare.enough import simpler, without
 from phi3kit.compare.needed import documents_needed, needs_seeds
 from phi3kit.compare.statistics import between
 from phi3kit.records import ArmSummary, Difference, Interval, Option
+from phi3kit.wording import listed
 
 
 def decided(ranked: Sequence[ArmSummary], found: Sequence[Difference], metric: str,
@@ -36,7 +37,7 @@ def undecided(best: str, rivals: Sequence[str], found: Sequence[Difference],
               needed: int | None, *, questions: int, clusters: int, confidence: float) -> str:
     """Those that cannot be told apart, and what would tell them apart if anything does."""
     lead = between(best, rivals[0], found).difference
-    sentence = (f"Not decidable yet: {_listed([best, *rivals])} cannot be told apart "
+    sentence = (f"Not decidable yet: {listed([best, *rivals])} cannot be told apart "
                 f"({best} leads {rivals[0]} by {lead.mean:.2f}, {interval_text(lead, confidence)})")
     documents = documents_needed(len(found), confidence)
     if clusters < documents:
@@ -67,7 +68,3 @@ def signed(value: float) -> str:
 
 def _words(metric: str) -> str:
     return {"score": "the score"}.get(metric, metric.replace("_", " "))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]])

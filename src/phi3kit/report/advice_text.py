@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from phi3kit.records import Advice, Cost, Interval, Measured, Option, Reason, Reversal, Settle
-from phi3kit.report.comparison_text import listed
+from phi3kit.wording import listed, printable
 
 MEANS: Mapping[str, str] = {
     "base": "prompting alone", "rag": "retrieve", "finetune": "fine-tune",
@@ -41,11 +41,11 @@ class Weighed:
     cases: str
 
 
-def printable(text: str) -> str:
+def on_one_line(text: str) -> str:
     r"""`text` on one line; what cannot be printed stands as its escape, such as \x1b."""
     # Plain spaces stay as they are: a quoted path in a command may hold two in a row.
     line = _BREAKS.sub(" ", text).strip()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+    return printable(line)
 
 
 def cleaned(record: T) -> T:
@@ -66,7 +66,7 @@ def _cleaned(value: Any) -> Any:
         return {_cleaned(key): _cleaned(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return tuple(_cleaned(item) for item in value)
-    return printable(value) if isinstance(value, str) else value
+    return on_one_line(value) if isinstance(value, str) else value
 
 
 def name(option: str) -> str:

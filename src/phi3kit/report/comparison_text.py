@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from phi3kit.records import ArmSummary, Comparison, Difference, Interval
 from phi3kit.report.choice_text import choice_sentences, gate_sentences
@@ -17,7 +16,7 @@ from phi3kit.report.statistics_text import (
     effect_sentences,
     likely_best_sentences,
 )
-from phi3kit.wording import in_seconds
+from phi3kit.wording import in_seconds, listed
 
 METRIC_NAMES = {
     "score": "score", "token_f1": "token F1", "exact_match": "exact match",
@@ -216,8 +215,3 @@ def _cost(comparison: Comparison) -> list[str]:
 def per_answer(total: float, arm: ArmSummary) -> str:
     """A total shared out by questions, without decimals."""
     return f"{total / arm.questions:.0f}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

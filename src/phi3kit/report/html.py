@@ -23,7 +23,7 @@ from phi3kit.report.plots_beside import (
 from phi3kit.report.questions import arms_shown, question_groups
 from phi3kit.report.revised_text import advice_sentences
 from phi3kit.report.sections import sections
-from phi3kit.wording import in_seconds
+from phi3kit.wording import in_seconds, listed
 
 # What to do where a report cannot be written.
 PAGE_ELSEWHERE = "Name a file that can be with `phi3kit report RUN --html FILE`"
@@ -116,7 +116,7 @@ def heading(comparison: Comparison) -> str:
         return "Your weights do not decide it yet"
     if verdict.winner:
         return f"Choose {verdict.winner}: {_MEANS[verdict.winner]}"
-    return f"{words.listed(verdict.contenders)}: not told apart"
+    return f"{listed(verdict.contenders)}: not told apart"
 
 
 def _drawn(section: str, comparison: Comparison) -> list[tuple[Any, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from phi3kit.records import Calibration, TrainingPlan
 from phi3kit.report import plan_text as words
 from phi3kit.report.markdown import escape, table
+from phi3kit.wording import printable
 
 
 def plan_markdown(found: TrainingPlan) -> str:
@@ -46,6 +47,6 @@ def calibration_markdown(found: Calibration) -> str:
     lines = [table(list(words.CALIBRATION_HEAD), rows),
              f"Farthest off: memory {words.share(found.largest_memory_error)}, time "
              f"{words.share(found.largest_time_error)}."]
-    lines += [f"- not compared: {escape(words.safe(f.where))}: {escape(words.safe(f.why))}"
+    lines += [f"- not compared: {escape(printable(f.where))}: {escape(printable(f.why))}"
               for f in found.skipped]
     return "\n\n".join(lines)

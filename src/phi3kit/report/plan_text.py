@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from phi3kit.records import CalibrationRow, MemoryPlan, TrainingPlan
+from phi3kit.wording import printable
 
 GB = 10**9
 PARTS = ("weights", "adapter", "gradients", "optimizer", "copies", "activations", "overhead",
@@ -53,7 +54,7 @@ def dataset(found: TrainingPlan) -> str:
     size = found.dataset
     assert size is not None
     return (f"{size.examples:,} examples of {size.tokens / size.examples:,.0f} tokens "
-            f"({safe(size.how)}); hours to train on {found.times[0].tokens:,} tokens")
+            f"({printable(size.how)}); hours to train on {found.times[0].tokens:,} tokens")
 
 
 def time_rows(found: TrainingPlan) -> list[list[str]]:
@@ -81,7 +82,7 @@ def assumed(found: TrainingPlan) -> list[str]:
 def calibration_cells(row: CalibrationRow) -> list[str]:
     """One run under `CALIBRATION_HEAD`."""
     recomputed = " recomputed" if row.checkpointing else ""
-    return [safe(row.run), safe(", ".join((row.method, *row.variants))),
+    return [printable(row.run), printable(", ".join((row.method, *row.variants))),
             "–" if row.method == "full" else str(row.rank),
             f"{row.batch} × {row.context}{recomputed}", row.device,
             f"{row.planned_bytes / GB:.2f}", f"{row.peak_bytes / GB:.2f}",
@@ -100,11 +101,6 @@ def hours(value: float) -> str:
     if value < 1 / 60:
         return f"{value * 3600:.0f} s"
     return f"{value:,.1f} h" if value >= 1 else f"{value * 60:.1f} min"
-
-
-def safe(text: str) -> str:
-    """Names and reasons come from files: no control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def widths(rows: Iterable[list[str]]) -> list[int]:

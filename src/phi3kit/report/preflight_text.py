@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import typer
 
 from phi3kit.records import Preflight
-from phi3kit.report.plan_text import safe
+from phi3kit.wording import printable
 
 
 def preflight_rows(found: Preflight) -> Iterator[tuple[str, str]]:
@@ -30,6 +30,6 @@ def preflight_rows(found: Preflight) -> Iterator[tuple[str, str]]:
 
 def print_preflight(found: Preflight) -> None:
     """Show it on stdout, below a line that names the model."""
-    typer.echo(f"{safe(found.model)}: before it trains")
+    typer.echo(f"{printable(found.model)}: before it trains")
     for label, text in preflight_rows(found):
-        typer.echo(f"  {label:<9} {safe(text)}")
+        typer.echo(f"  {label:<9} {printable(text)}")

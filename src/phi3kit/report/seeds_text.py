@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from phi3kit.records import Comparison
+from phi3kit.wording import listed
 
 TUNED = frozenset({"finetune", "bolted-on", "both"})
 # From this share of the variance on, another seed is the larger doubt.
@@ -22,7 +23,7 @@ def seed_sentences(comparison: Comparison) -> list[str]:
     single = [arm.arm for arm in (*comparison.arms, *comparison.diagnostics)
               if arm.arm in TUNED and arm.arm not in several]
     if single:
-        said.append(f"{_listed(single)} answered with one training seed: how much another would "
+        said.append(f"{listed(single)} answered with one training seed: how much another would "
                     "change is not in the intervals.")
     return said
 
@@ -41,13 +42,9 @@ def seeds_would_tell(comparison: Comparison) -> list[str]:
     if share < _LARGER:
         return []
     return [f"More training seeds: they make {_percent(share)} of the variance of the difference "
-            f"between {_listed(verdict.contenders[:2])}, which no question makes smaller."]
+            f"between {listed(verdict.contenders[:2])}, which no question makes smaller."]
 
 
 def _percent(share: float) -> str:
     """A share without decimals; never "0%" of what is not nothing."""
     return "under 1%" if 0 < share < 0.005 else f"{share:.0%}"
-
-
-def _listed(names: list[str] | tuple[str, ...]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

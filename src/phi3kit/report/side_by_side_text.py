@@ -9,6 +9,7 @@ from phi3kit.records import Interval, Overlap, RunDifference, SideBySide
 from phi3kit.report import comparison_text as words
 from phi3kit.report.sections import Section, Table
 from phi3kit.report.seeds_text import TUNED
+from phi3kit.wording import listed
 
 _ABSENT = "–"
 _GROUPS = {"condition": "conditions", "setting": "settings", "input": "inputs",
@@ -43,7 +44,7 @@ def _change(record: SideBySide, overlap: Overlap) -> str:
     said = [_moved(item, record.confidence) for item in sorted(
         sure, key=lambda item: -abs(item.difference.mean))]
     if rest:
-        said.append(f"no change is shown for {words.listed(rest)}")
+        said.append(f"no change is shown for {listed(rest)}")
     return f"From {first} to {run}, {'; '.join(said)}."
 
 
@@ -104,7 +105,7 @@ def _about(found: Sequence[RunDifference]) -> list[str]:
             item.seeds for item in found) else ""
         return [f"The intervals and p-values are about other documents{too}."]
     return [f"The intervals and p-values are about other documents, and those of "
-            f"{words.listed(alone)} not about another training seed: train again with another one "
+            f"{listed(alone)} not about another training seed: train again with another one "
             "to see how much that alone changes."]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from phi3kit.records import ExportReport, ExportStage
+from phi3kit.wording import printable
 
 
 def print_export(report: ExportReport) -> None:
     """Show what was written and how it compares with what was trained, on stdout."""
-    typer.echo("\n".join(_safe(line) for line in export_lines(report)))
+    typer.echo("\n".join(printable(line) for line in export_lines(report)))
 
 
 def export_lines(report: ExportReport) -> list[str]:
@@ -39,8 +40,3 @@ def _stage(stage: ExportStage, width: int, prompts: int) -> str:
         return line
     return (f"{line}, {stage.same_tokens:.1%} of the likeliest tokens and {stage.same_answers} of "
             f"{prompts} answers as before")
-
-
-def _safe(line: str) -> str:
-    """Names come from files: no control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from phi3kit.records import Calibration, TrainingPlan
 from phi3kit.report import plan_text as words
+from phi3kit.wording import printable
 
 
 def print_plan(found: TrainingPlan) -> None:
@@ -37,8 +38,8 @@ def _print_times(found: TrainingPlan) -> None:
     print(f"\n{words.dataset(found)}")
     assert found.dataset is not None
     if skipped := found.dataset.skipped:
-        print(f"{len(skipped)} more cannot be used; the first: {words.safe(skipped[0].where)}: "
-              f"{words.safe(skipped[0].why)}")
+        print(f"{len(skipped)} more cannot be used; the first: {printable(skipped[0].where)}: "
+              f"{printable(skipped[0].why)}")
     _print_table([["time", "low", "expected", "high", ""], *words.time_rows(found)])
     if costs := words.cost_rows(found):
         print(f"cost at {found.price:g} an hour")
@@ -51,7 +52,7 @@ def print_calibration(found: Calibration) -> None:
     print(f"\nfarthest off: memory {words.share(found.largest_memory_error)}, time "
           f"{words.share(found.largest_time_error)}")
     for failure in found.skipped:
-        print(f"not compared: {words.safe(failure.where)}: {words.safe(failure.why)}")
+        print(f"not compared: {printable(failure.where)}: {printable(failure.why)}")
 
 
 def _print_table(rows: Sequence[list[str]]) -> None:

@@ -7,6 +7,7 @@ import shlex
 import typer
 
 from phi3kit.records import DataDigest, TrainReport
+from phi3kit.wording import printable
 
 _SHOWN = 20  # failures; a file of wrong lines should not bury the result
 _METHODS = {"lora": "LoRA", "qlora": "QLoRA, base in 4-bit NF4", "full": "every weight"}
@@ -20,7 +21,7 @@ def print_train(report: TrainReport, *, base: str = "") -> None:
     Args:
         base: the model that a flag named: without it the next commands would load another one.
     """
-    typer.echo("\n".join(_safe(line) for line in train_lines(report, base=base)))
+    typer.echo("\n".join(printable(line) for line in train_lines(report, base=base)))
 
 
 def train_lines(report: TrainReport, *, base: str = "") -> list[str]:
@@ -83,8 +84,3 @@ def _trained(report: TrainReport) -> str:
 
 def _row(label: str, text: str) -> str:
     return f"  {label:<9} {text}"
-
-
-def _safe(line: str) -> str:
-    """Names and reasons come from files: no control characters."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
