@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -47,6 +48,24 @@ def test_a_store_elsewhere_is_searched_and_checked_as_it_was_built(run_cli, tmp_
     checked = run_cli("doctor", "--store", "other", "--json")
     index = next(c for c in json.loads(checked.stdout) if c["name"] == "index")
     assert index["ok"] and "all found" in index["found"]
+
+
+@pytest.mark.model
+def test_search_tells_what_ask_would_do_and_is_json_on_any_terminal(run_cli, tmp_path, docs):
+    """What is shown first by words need not be what is nearest, which `ask` goes by."""
+    (docs / "b.md").write_text("# Naïve 😀\n\nThe K-310 naïve 😀 code.\n")
+    (docs / "c.md").write_text("# Boats\n\nA ship's engine is greased by its crew each week.\n")
+    assert run_cli("ingest", "docs").returncode == 0
+    asked = ("search", "naïve 😀 who greases the engine of the ship", "--passages", "1",
+             "--retrieval", "lexical")
+    assert "would say that it does not know" not in run_cli(*asked).stderr
+    low = run_cli("search", "Who is the president of France?", "--retrieval", "lexical")
+    assert "would say that it does not know" in low.stderr
+    for encoding in ("latin-1", "utf-8"):
+        told = subprocess.run([sys.executable, "-m", "phi3kit", *asked, "--json"], cwd=tmp_path,
+                              capture_output=True, check=True,
+                              env={**os.environ, "PYTHONIOENCODING": encoding})
+        assert json.loads(told.stdout.decode(encoding))[0]["score"] > 0
 
 
 def test_flags_of_ask_and_its_neighbours_are_settings(run_cli):

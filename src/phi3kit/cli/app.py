@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import gc
 import io
 import os
@@ -66,6 +67,14 @@ def _main(
     pass
 
 
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    r"""What an encoding lacks as \u00e9, which JSON reads too; Python's own \xe9 it does not."""
+    assert isinstance(error, UnicodeEncodeError)
+    units = error.object[error.start:error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{high:02x}{low:02x}" for high, low in zip(
+        units[::2], units[1::2], strict=True)), error.end
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit code 1 or 2."""
     # Nothing leaves the machine unless the user named a provider.
@@ -74,7 +83,8 @@ def main() -> None:
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # A byte or a character that the terminal's encoding does not have costs itself alone.
-    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "backslashreplace")):
+    codecs.register_error("phi3kit", _escaped)
+    for stream, errors in ((sys.stdin, "replace"), (sys.stdout, "phi3kit")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors)
     # What is left at the end goes with the process: Python would look through all of it for

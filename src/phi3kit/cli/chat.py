@@ -48,7 +48,7 @@ def chat(assistant: Assistant, *, closed_book: bool) -> None:
             if last is None or not last.passages:
                 progress.note("no passages stand behind an answer yet")
             else:
-                terminal_answer.print_passages(last.passages, -1.0)
+                terminal_answer.print_passages(last.passages)
         elif command:
             if command != "/help":
                 progress.note(f"no command {said}")

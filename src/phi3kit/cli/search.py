@@ -45,9 +45,13 @@ def search(
     from phi3kit.report import terminal_answer
 
     ask = resolved.values.ask
-    found = open_retriever(resolved.values).retrieve([as_text(question)], ask.passages, -1.0)[0]
+    retriever, asked = open_retriever(resolved.values), [as_text(question)]
+    found = retriever.retrieve(asked, ask.passages, -1.0)[0]
     if as_json_:
         typer.echo(json.dumps([as_json(passage) for passage in found], ensure_ascii=False,
                               indent=2))
     else:
-        terminal_answer.print_passages(found, ask.min_similarity)
+        # Words or a reranker may have put others in front of what is nearest.
+        least = ask.min_similarity
+        terminal_answer.print_passages(
+            found, missed=least if retriever.similarities(asked)[0] < least else None)

@@ -54,11 +54,12 @@ def print_sources(answer: Answer, *, closed_book: bool = False) -> None:
                    "the answer above.")
 
 
-def print_passages(passages: Sequence[Passage], min_similarity: float) -> None:
+def print_passages(passages: Sequence[Passage], *, missed: float | None = None) -> None:
     """Show passages with their scores and places, whole.
 
     Args:
-        min_similarity: below it `ask` says that it does not know; said where it would.
+        missed: the least similarity that `ask` answers from, where no passage reaches it, shown
+            or not.
     """
     if not passages:
         typer.echo("No passage shares anything with the question.")
@@ -67,8 +68,8 @@ def print_passages(passages: Sequence[Passage], min_similarity: float) -> None:
         for line in plain(passage.text).splitlines():
             if line.strip():
                 typer.echo(f"    {line.rstrip()}")
-    if passages and max(p.score or 0.0 for p in passages) < min_similarity:
-        note(f"no passage reaches ask.min_similarity ({min_similarity:g}): `phi3kit ask` would "
+    if passages and missed is not None:
+        note(f"no passage reaches ask.min_similarity ({missed:g}): `phi3kit ask` would "
              "say that it does not know")
 
 
