@@ -69,6 +69,14 @@ def test_dry_run_repeats_no_password(run_cli, docs):
         assert "s3cret" not in done.stdout + done.stderr
 
 
+def test_an_empty_path_is_not_the_working_folder(run_cli, tmp_path, docs):
+    for args in (("",), ("docs", ""), ("docs", "--store", "")):
+        done = run_cli("ingest", *args)
+        assert done.returncode == 2 and "the working folder is '.'" in done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout
+    assert not (tmp_path / ".phi3kit").exists()
+
+
 def test_dry_run_refuses_what_the_run_would(run_cli, tmp_path, docs):
     tokens = run_cli("ingest", "docs", "--chunk-tokens", "4000", "--dry-run")
     assert tokens.returncode == 2 and "Set it to 254 or less" in tokens.stderr
