@@ -39,8 +39,10 @@ def test_every_key_has_a_trade_off_and_a_source(project: Path) -> None:
     ("finetune:\n  rank: 0\n", "phi3kit.yaml:2: 'finetune.rank': expected a whole number >= 1"),
     ("finetune:\n  micro_batch_tokens: 0\n", "phi3kit.yaml:2: 'finetune.micro_batch_tokens': "
      "expected a whole number >= 1"),
-    ("ingest:\n  store: ''\n", "phi3kit.yaml:2: 'ingest.store': expected text of length >= 1"),
-    ("ingest:\n  corpus: [a, '']\n", "expected text of length >= 1"),
+    ("ingest:\n  store: ''\n", "phi3kit.yaml:2: 'ingest.store': the path is empty, as from a "
+     "variable that is not set. Name a file or folder; the working folder is '.'"),
+    ("ingest:\n  corpus: [a, '']\n", "'ingest.corpus': the path is empty, as from a variable"),
+    ("ingest:\n  collection: ''\n", "'ingest.collection': expected text of length >= 3"),
     ("finetune:\n  epochs: three\n", "'finetune.epochs': expected a number, got text"),
     ("compare:\n  arms: [base, foo]\n", "phi3kit.yaml:2: 'compare.arms': there is no 'foo'. Take "
      "one of base, "),

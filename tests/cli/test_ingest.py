@@ -82,10 +82,27 @@ def test_flags_of_ask_and_its_neighbours_are_settings(run_cli):
 
 def test_dry_run_repeats_no_password(run_cli, docs):
     for flag, url in (("--store", "http://me:s3cret@host:1"),
+                      ("--store", 'http://me:"@s3cret@host:1'),
                       ("--embedder", "https://me:s3cret@host/v1#m")):
         done = run_cli("ingest", "docs", flag, url, "--dry-run")
         assert done.returncode != 0 and "://…@host" in done.stdout
         assert "s3cret" not in done.stdout + done.stderr
+    done = run_cli("ingest", "docs", "--embedder", "https://host/v1?key=s3cret#m", "--dry-run")
+    assert "://host/v1?…#m" in done.stdout and "s3cret" not in done.stdout + done.stderr
+
+
+def test_ask_repeats_no_password_of_its_server(run_cli):
+    done = run_cli("ask", "What?", "--no-rag", "--generator", "https://me:s3cret@host/v1")
+    assert done.returncode != 0 and "carries a password" in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_an_empty_path_is_not_the_working_folder(run_cli, tmp_path, docs):
+    for args in (("",), ("docs", ""), ("docs", "--store", "")):
+        done = run_cli("ingest", *args)
+        assert done.returncode == 2 and "the working folder is '.'" in done.stderr
+        assert done.stderr.count("\n") == 1 and not done.stdout
+    assert not (tmp_path / ".phi3kit").exists()
 
 
 def test_dry_run_refuses_what_the_run_would(run_cli, tmp_path, docs):

@@ -198,6 +198,23 @@ def test_mail_of_html_is_in_the_letters_that_its_header_names(charset, said, tmp
     assert said in read("a.eml", data, tmp_path).text
 
 
+@pytest.mark.parametrize(("charset", "written", "said"), [
+    ("iso-8859-1", "cp1252", "“Stop” – it’s 5 €"), ("iso-8859-9", "cp1254", "“Işıl” ığdır"),
+    ("gb2312", "gbk", "朱镕基水泵"), ("shift_jis", "cp932", "①ポンプ㈱の髙橋")])
+@pytest.mark.parametrize("kind", ["plain", "html"])
+def test_mail_whose_header_names_less_than_was_written(kind, charset, written, said, tmp_path):
+    head = f"Subject: x\r\nContent-Type: text/{kind}; charset={charset}\r\n"
+    body = f"<p>{said}</p>" if kind == "html" else said
+    data = f"{head}Content-Transfer-Encoding: 8bit\r\n\r\n".encode() + body.encode(written)
+    assert said in read("a.eml", data, tmp_path).text
+
+
+def test_mail_of_html_whose_header_names_no_letters_is_in_those_that_the_page_names(tmp_path):
+    head = b"Subject: x\r\nContent-Type: text/html; charset=unknown-8bit\r\n\r\n"
+    page = '<meta charset="iso-8859-1"><p>el señor</p>'.encode("iso-8859-1")
+    assert "el señor" in read("a.eml", head + page, tmp_path).text
+
+
 def test_a_page_is_in_the_letters_that_its_xml_declaration_names(tmp_path):
     page = '<?xml version="1.0" encoding="iso-8859-1"?>\n<html><body><p>el señor</p></body></html>'
     assert read("a.html", page.encode("iso-8859-1"), tmp_path).text == "el señor"

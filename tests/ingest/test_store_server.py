@@ -250,6 +250,15 @@ def test_no_urls(text):
 
 
 @pytest.mark.parametrize("text", [
+    "http://u:s3cret@host", "http://u:s3cret@[::1:8000", "http://u:s3cret/x@host",
+    "http://u:1/s3cret@host"])
+def test_no_password_is_repeated(text):
+    with pytest.raises(SettingsError) as told:
+        site_of(text)
+    assert "s3cret" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", [
     "http://[::1]:8001", "http://httpd.internal:8001", "https://chroma:8001"])
 def test_chroma_asks_the_port_of_the_url(text):
     from chromadb.api.base_http_client import BaseHTTPClient

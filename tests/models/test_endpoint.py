@@ -19,7 +19,7 @@ from phi3kit.models import endpoint
 from phi3kit.models.endpoint import EndpointGenerator, as_data
 from phi3kit.models.loading import load_base
 from phi3kit.models.server_errors import Mends, explain
-from phi3kit.models.server_url import checked_url
+from phi3kit.models.server_url import checked_url, without_secrets
 from phi3kit.models.thoughts import without_thoughts
 from speaks_openai import ChatServer, chat_server
 
@@ -210,6 +210,24 @@ def test_control_tokens_in_contents_are_broken(server, token):
 def test_urls_that_are_none(url):
     with pytest.raises(ModelError, match=r"model\.endpoint"):
         checked_url(url, where="model.endpoint")
+
+
+@pytest.mark.parametrize(("url", "shown"), [
+    ("http://u:s3cret@host:1/v1", "http://…@host:1/v1"), ("http://s3cret@host", "http://…@host"),
+    ("http://u:s3c@ret@host:1", "http://…@host:1"), ("http://u:s3c/ret@host", "http://…@host"),
+    ("http://u:1/s3cret@host", "http://…@host"), ("http://u:s3#c?ret@host", "http://…@host"),
+    ('http://u:s3"c ret@[::1]:8000', "http://…@[::1]:8000"),
+    ("http://u:s3cret@[::1:8000", "http://…@[::1:8000"),
+    ("https://host/v1?key=s3cret#m", "https://host/v1?…#m")])
+def test_what_may_be_told_of_a_url(url, shown):
+    assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize("url", [
+    "http://localhost:11434/v1#bge:large@q4", "http://[::1]:8000/team/papers", "https://host",
+    "http://host#m@q4", "docs/me@home.md", "minilm"])
+def test_what_hides_nothing_is_told_as_it_is(url):
+    assert without_secrets(url) == url
 
 
 def test_an_answer_that_is_none_is_an_error(server):

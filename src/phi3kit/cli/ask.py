@@ -69,13 +69,14 @@ def ask(
     if question is None and as_json_:
         raise typer.BadParameter("--json needs a question")
 
+    from phi3kit.models.server_url import without_secrets
     from phi3kit.rag.assistant import open_assistant
     from phi3kit.report import terminal_answer
 
     chosen = resolved.values.model
     assistant = open_assistant(resolved.values, use_rag=not no_rag, on_model=lambda: progress.note(
         f"loading {chosen.name} …" if chosen.endpoint is None else
-        f"asking {chosen.name} at {chosen.endpoint} …"))
+        f"asking {chosen.name} at {without_secrets(chosen.endpoint)} …"))
     if question is None:
         from phi3kit.cli.chat import chat
 

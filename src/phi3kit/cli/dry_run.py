@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 
+from phi3kit.models.server_url import without_secrets
 from phi3kit.settings import Resolved
 
 # What null stands for, where a value is chosen when the work begins.
@@ -28,7 +29,7 @@ def show(resolved: Resolved, *sections: str, without: Sequence[str] = (),
     for key, value, source in rows:
         origin = f"file {resolved.file}" if source == "file" else source
         meant = f": {null[key]}" if value is None and key in null else ""
-        shown = _without_passwords(json.dumps(value, ensure_ascii=False))
+        shown = json.dumps(_told(value), ensure_ascii=False)
         typer.echo(f"{key:<{width}}  {shown}  ({origin}{meant})")
 
 
@@ -40,10 +41,15 @@ def show_json(resolved: Resolved, *sections: str, **more: object) -> None:
     """
     keys = {key: {"value": value, "source": source}
             for key, value, source in resolved.items(*sections)}
-    typer.echo(_without_passwords(
-        json.dumps({"settings": keys, **more}, ensure_ascii=False, indent=2)))
+    typer.echo(json.dumps(_told({"settings": keys, **more}), ensure_ascii=False, indent=2))
 
 
-def _without_passwords(text: str) -> str:
-    """JSON in which no URL names a user; the command itself refuses one that does."""
-    return re.sub(r"(://)[^/@\s\"]+@", r"\1…@", text)
+def _told(value: Any) -> Any:
+    """The value with no password or query in its URLs; the command itself refuses those."""
+    if isinstance(value, str):
+        # In running text, as of ask.instruction, an "@" may stand far behind a URL.
+        url = not any(map(str.isspace, value.lstrip().partition("://")[0]))
+        return without_secrets(value) if url else value
+    if isinstance(value, Mapping):
+        return {key: _told(part) for key, part in value.items()}
+    return [_told(part) for part in value] if isinstance(value, (list, tuple)) else value

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from phi3kit.errors import SettingsError
 from phi3kit.files import sha256_bytes
 from phi3kit.models.packaged import cache_folder
+from phi3kit.models.server_url import without_secrets
 
 # The token that a server asks for, Chroma Cloud's too. It is sent and never written.
 KEY = "CHROMA_API_KEY"
@@ -62,20 +63,18 @@ def site_of(text: str) -> Site:
         return Path(text)
     try:
         parts = urlsplit(text)
-    except ValueError:  # brackets that do not match
-        parts = urlsplit("")
-    if parts.username or parts.password:
+        port = parts.port
+        secret = bool(parts.username or parts.password)
+    except ValueError:  # brackets that do not match, a port that is no number
+        parts, port, secret = urlsplit(""), None, "@" in text
+    if secret:
         raise SettingsError("the URL carries a password", where=_WHERE,
                             mend=f"Keys come from the environment: set {KEY}")
-    try:
-        port = parts.port
-    except ValueError:
-        port = 0
     path = [part for part in parts.path.split("/") if part]
     if (parts.scheme not in ("http", "https") or not parts.hostname or port == 0
             or len(path) not in (0, 2) or not all(map(_NAME.fullmatch, path))
             or parts.query or parts.fragment):
-        told = re.split("[?#]", text)[0]  # what follows may be a token
+        told = re.split("[?#]", without_secrets(text))[0]  # what follows may be a token
         raise SettingsError(f"'{told}' is no URL of a Chroma server", where=_WHERE,
                             mend="Give http://host:8000 or https://host:443/tenant/database")
     ssl = parts.scheme == "https"

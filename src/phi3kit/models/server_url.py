@@ -10,6 +10,10 @@ from phi3kit.errors import ModelError
 KEY = "PHI3KIT_API_KEY"
 
 _HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")  # a name, or IPv6 without its brackets
+# Where keys stand: before the last "@", also in passwords with signs that have to be escaped, for
+# what they leave as the port is no number; and in the query. A "#" begins a model's name.
+_SECRET = re.compile(r"(?<=://)(?:[^/?#@\[]*:(?!\d*(?:[/?#]|$)).*|[^?#]*)@|(?<=\?)[^#]+",
+                     re.DOTALL)
 _LOCAL = ("127.0.0.1", "::1")
 _PORTS = {"http": 80, "https": 443}
 
@@ -38,9 +42,16 @@ def checked_url(url: str, *, where: str, example: str = "http://localhost:11434/
         raise ModelError("the URL carries a password or a query", where=where,
                          mend=f"Keys come from the environment: set {KEY}")
     if not valid:
-        raise ModelError(f"'{url}' is no URL of a server", where=where,
+        raise ModelError(f"'{without_secrets(url)}' is no URL of a server", where=where,
                          mend=f"Give for example {example}")
     return url.rstrip("/")
+
+
+def without_secrets(url: str) -> str:
+    """What may be told of a URL that is not checked yet, or of a name that may be one."""
+    if "://" not in url:
+        return url
+    return _SECRET.sub(lambda found: "…@" if found[0].endswith("@") else "…", url)
 
 
 def same_server(url: str) -> str:

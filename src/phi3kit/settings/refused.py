@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from phi3kit.errors import SettingsError
-from phi3kit.settings.names import SECTIONS
+from phi3kit.settings.names import SECTIONS, paths
 from phi3kit.settings.schema import Settings
 
 _NO_CHOICE = re.compile("Invalid enum value ('.*')")
@@ -54,6 +54,9 @@ def converted(tree: Mapping[str, Any], place: Callable[[str], str]) -> Settings:
         strange = _NO_CHOICE.fullmatch(what)
         said = f"there is no {strange[1]}" if strange else _plainly(what)
         mend = f"Take one of {', '.join(_choices(key))}" if strange else None
+        if key in paths() and "of length" in what:
+            said = "the path is empty, as from a variable that is not set"
+            mend = "Name a file or folder; the working folder is '.'"
         if key in SECTIONS:
             first = get_type_hints(Settings)[key].__struct_fields__[0]
             mend = f"Write {key}: {{{first}: …}}"

@@ -27,6 +27,10 @@ _LEGACY = ("cp1250", "cp1251", "cp1252", "cp1253", "cp1254", "cp1255", "cp1256",
 _DOUBLE = ("shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949")
 _STRICT = (*_DOUBLE, "cp1253", "cp1255", "cp874")
 _KIN = {"shift_jis": ("cp932",), "cp949": ("euc_kr",), "euc_kr": ("cp949",)}
+# What is written under the names of smaller ones, as browsers read it: curly quotes and € are in
+# none of the ISO's, and names of people not in all of the Japanese and Chinese.
+_MEANT = {"iso8859-1": "cp1252", "iso8859-9": "cp1254", "iso8859-11": "cp874", "tis-620": "cp874",
+          "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949"}
 _RARE = ("cp1257",)  # looks like many others
 _SAMPLE, _LOOKS = 16_384, 256
 # Share of the characters that may be damaged in a text, and its length that forgives one.
@@ -75,8 +79,20 @@ def _decode(data: bytes, declared: str | None) -> str:
         pass
     text = _mostly_utf8(data)
     if text is None and declared and not declared.lower().startswith("utf"):
-        text = _nearly(data, declared)
+        text = _nearly(data, _meant(declared))
     return text if text is not None else _guessed(data)
+
+
+def known(encoding: str) -> bool:
+    """Whether texts can be in it; headers name others too, such as unknown-8bit."""
+    try:
+        return codecs.lookup(encoding)._is_text_encoding
+    except (LookupError, ValueError):
+        return False
+
+
+def _meant(declared: str) -> str:
+    return _MEANT.get(codecs.lookup(declared).name, declared) if known(declared) else declared
 
 
 def _nearly(data: bytes, encoding: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from phi3kit.errors import DataError
 from phi3kit.ingest.document import Document, Heading, whole
-from phi3kit.ingest.readers.decode import decode
+from phi3kit.ingest.readers.decode import decode, known
 from phi3kit.ingest.readers.markdown import find_headings
 from phi3kit.ingest.readers.outline import Outline
 
@@ -47,7 +47,7 @@ def read(data: bytes, charset: str | None = None) -> Document:
 
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)
     declared = _CHARSET.search(data[:4096])
-    if charset is None and declared:
+    if declared and not (charset and known(charset)):
         charset = (declared[1] or declared[2]).decode("ascii")
     text = decode(data, charset)
     # lxml refuses text that declares an encoding of its own.
