@@ -16,7 +16,7 @@ from phi3kit.compare.sets import MACRO_F1
 from phi3kit.compare.task import prepare
 from phi3kit.errors import Phi3kitError, SettingsError
 from phi3kit.records import Question
-from phi3kit.settings import Settings
+from phi3kit.settings import ModelSettings, Settings
 
 PLAIN = {"id": "q1", "question": "Who?", "answers": ["Ann"]}
 SOURCED = {**PLAIN, "source_ids": ["a.md"]}
@@ -78,6 +78,12 @@ def test_what_else_is_told_before(tmp_path: Path, compare: dict[str, Any], says:
     with pytest.raises(Phi3kitError) as caught:
         prepare(ready(tmp_path, SOURCED, **compare))
     assert str(caught.value).startswith(says)
+
+
+def test_a_server_is_checked_before_its_url_is_recorded(tmp_path: Path) -> None:
+    server = ModelSettings(endpoint="https://me:s3cret@host/v1")
+    with pytest.raises(Phi3kitError, match=r"model\.endpoint: the URL carries a password"):
+        prepare(msgspec.structs.replace(ready(tmp_path, SOURCED), model=server))
 
 
 @pytest.mark.parametrize(("flags", "code", "says"), [

@@ -19,6 +19,7 @@ from phi3kit.compare.tuned import Adapters, find_adapters
 from phi3kit.errors import SettingsError
 from phi3kit.files import sha256_file
 from phi3kit.ingest.site import site_of
+from phi3kit.models.server_url import checked_url
 from phi3kit.records import Arm, Question
 from phi3kit.settings import Settings
 from phi3kit.shipped import shipped
@@ -45,7 +46,7 @@ def prepare(settings: Settings) -> Task:
             a gate, a judge or freshness that cannot be used.
         DataError: questions, formats or general questions that cannot be read; questions that
             training examples give away.
-        ModelError: there is no adapter in a folder.
+        ModelError: there is no adapter in a folder, or a server's URL is none.
     """
     chosen = settings.compare
     arms = ordered(chosen.arms)
@@ -55,6 +56,8 @@ def prepare(settings: Settings) -> Task:
     check_weights(chosen.weights)
     _check_freshness(settings, arms)
     open_judge(settings)
+    if settings.model.endpoint is not None:  # a password in it would stand in the run's record
+        checked_url(settings.model.endpoint, where="model.endpoint")
     for text in chosen.gate:
         read_gate(text, arms)
     if not chosen.questions:

@@ -86,9 +86,10 @@ def _decode(data: bytes, declared: str | None) -> str:
 def known(encoding: str) -> bool:
     """Whether texts can be in it; headers name others too, such as unknown-8bit."""
     try:
-        return codecs.lookup(encoding)._is_text_encoding
+        "a".encode(encoding)
     except (LookupError, ValueError):
         return False
+    return True
 
 
 def _meant(declared: str) -> str:
