@@ -205,3 +205,11 @@ def test_a_damaged_conversion_falls_back(tmp_path: Path, monkeypatch: pytest.Mon
     embedder = LocalEmbedder("minilm", minilm(), "cpu")
     assert embedder.encode(["torch does it"]).shape == (1, 384)
     assert "embedding with torch" in capsys.readouterr().err
+
+
+def test_who_shares_the_cache_may_read_what_was_converted(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHI3KIT_CACHE", str(tmp_path))
+    monkeypatch.setattr(conversion, "_lowest_cosine", lambda *_: 1.0)
+    path, cosine = conversion.checked_once("one", minilm(), lambda path: path.touch())
+    assert cosine == 1.0 and path.parent.stat().st_mode & 0o777 == 0o755

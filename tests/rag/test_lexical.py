@@ -144,3 +144,8 @@ def test_fusion_prefers_what_both_rankings_hold():
     assert reciprocal_rank_fusion([["a", "b"], []]) == ["a", "b"]
     assert reciprocal_rank_fusion([["a"], ["b"]]) == ["a", "b"]
     assert reciprocal_rank_fusion([]) == []
+
+
+def test_who_shares_the_store_may_read_the_kept_index(tmp_path):
+    open_index(tmp_path / "words", "sha256:x", SHELF)
+    assert (tmp_path / "words").stat().st_mode & 0o777 == 0o755

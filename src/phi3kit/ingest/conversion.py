@@ -123,6 +123,7 @@ def checked_once(identity: str, folder: Path,
             try:
                 encoder = make(staged / "model.xml")
                 write_json(staged / CHECKED, {"cosine": _lowest_cosine(folder, encoder)})
+                staged.chmod(0o755)  # mkdtemp's are their maker's alone; a cache may be shared
                 shutil.rmtree(kept, ignore_errors=True)
                 staged.rename(kept)
             finally:

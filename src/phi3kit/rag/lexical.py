@@ -75,6 +75,7 @@ class LexicalIndex:
         try:
             self._index.save(str(staged), show_progress=False)
             write_json(staged / "passages.json", {"key": key, "ids": list(self.ids)})
+            staged.chmod(0o755)  # mkdtemp's are their maker's alone, and stores may be shared
             shutil.rmtree(folder, ignore_errors=True)
             staged.replace(folder)
         finally:
