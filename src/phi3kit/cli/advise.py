@@ -14,7 +14,9 @@ from phi3kit.cli.advise_answers import Answering
 from phi3kit.records import as_json
 
 if TYPE_CHECKING:
-    from phi3kit.records import Advice, Comparison
+    from collections.abc import Sequence
+
+    from phi3kit.records import Advice, Comparison, Failure
 
 
 def advise(
@@ -100,9 +102,13 @@ def advise(
         _keep(advice, save)
     if asked:  # as the last thing: what went wrong before it has cost no answers
         drop_draft()
-    for failure in data.failures:
+    _fail_for(data.failures)
+
+
+def _fail_for(failures: Sequence[Failure]) -> None:
+    for failure in failures:
         progress.note(f"phi3kit: {failure.where}: {failure.why}")
-    if data.failures:
+    if failures:
         raise typer.Exit(1)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,7 +11,10 @@ from phi3kit import progress, settings
 from phi3kit.cli import dry_run
 from phi3kit.cli.choices import FILTER, RERANK, STORE, Retrieval, Unsupported, as_text
 from phi3kit.errors import DataError
-from phi3kit.records import as_json
+from phi3kit.records import Answer, as_json
+
+if TYPE_CHECKING:
+    from phi3kit.rag.assistant import Assistant
 
 
 def ask(
@@ -82,18 +85,25 @@ def ask(
 
         chat(assistant, closed_book=no_rag)
         return
-    pieces = assistant.stream(as_text(question))
+    answer = _answered(assistant, as_text(question), show=not as_json_)
+    if as_json_:
+        typer.echo(json.dumps(as_json(answer), ensure_ascii=False, indent=2))
+    else:
+        terminal_answer.print_sources(answer, closed_book=no_rag)
+
+
+def _answered(assistant: Assistant, question: str, *, show: bool) -> Answer:
+    """The answer; its pieces are shown as they come."""
+    from phi3kit.report.terminal_answer import print_piece
+
     try:
-        for piece in pieces:
-            if not as_json_:
-                terminal_answer.print_piece(piece)
+        for piece in assistant.stream(question):
+            if show:
+                print_piece(piece)
     except KeyboardInterrupt:
         typer.echo("")
         progress.note("stopped")
         raise typer.Exit(130) from None
     answer = assistant.last
     assert answer is not None
-    if as_json_:
-        typer.echo(json.dumps(as_json(answer), ensure_ascii=False, indent=2))
-    else:
-        terminal_answer.print_sources(answer, closed_book=no_rag)
+    return answer

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from phi3kit.finetune.preview import Preview
+    from phi3kit.records import TrainReport
     from phi3kit.settings import Resolved
 
 _SECTIONS = ("model", "ingest", "ask", "finetune", "compare", "runs")
@@ -102,6 +103,10 @@ def finetune(
     report = train.finetune(resolved.values, resolved, fresh=fresh, resume=resume, strict=strict)
     if not processes.launched().leads:
         return  # the first process of several tells it
+    _tell(report, resolved, json=json)
+
+
+def _tell(report: TrainReport, resolved: Resolved, *, json: bool) -> None:
     if json:
         import json as encoder
 

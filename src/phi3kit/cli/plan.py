@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,15 +91,12 @@ def plan(
     _refuse_both(dataset, examples, "--examples stands in for --dataset; leave one out")
     _refuse_both(as_json_ or None, markdown or None, "one form: --json or --markdown")
     if calibration:
-        for flag, value in {
+        _refuse_beside_calibration({
             "--model": model, "--method": method, "--gpu": gpu, "--gpu-memory": gpu_memory,
             "--gpus": gpus - 1 or None, "--device": device, "--dataset": dataset,
             "--examples": examples, "--tokens-per-example": tokens_per_example,
             "--epochs": epochs, "--price": price, "--context": context,
-            "--batch": batch, "--rank": rank, "--checkpointing": checkpointing,
-        }.items():
-            _refuse_both(value, True,
-                         f"--calibration shows runs as they were made; leave out {flag}")
+            "--batch": batch, "--rank": rank, "--checkpointing": checkpointing})
     if tokens_per_example is not None and examples is None:
         raise typer.BadParameter("--tokens-per-example needs --examples")
     resolved = settings.load({
@@ -130,6 +128,11 @@ def plan(
 def _refuse_both(one: object, other: object, why: str) -> None:
     if one is not None and other is not None:
         raise typer.BadParameter(why)
+
+
+def _refuse_beside_calibration(others: Mapping[str, object]) -> None:
+    for flag, value in others.items():
+        _refuse_both(value, True, f"--calibration shows runs as they were made; leave out {flag}")
 
 
 def _tell(found: TrainingPlan, as_json_: bool, markdown: bool, *, one: bool) -> None:

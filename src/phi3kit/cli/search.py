@@ -51,7 +51,8 @@ def search(
         typer.echo(json.dumps([as_json(passage) for passage in found], ensure_ascii=False,
                               indent=2))
     else:
-        # Words or a reranker may have put others in front of what is nearest.
         least = ask.min_similarity
-        terminal_answer.print_passages(
-            found, missed=least if retriever.similarities(asked)[0] < least else None)
+        # Words or a reranker may have put others in front of what is nearest.
+        far = (all((passage.score or 0.0) < least for passage in found)
+               and retriever.similarities(asked)[0] < least)
+        terminal_answer.print_passages(found, missed=least if far else None)
